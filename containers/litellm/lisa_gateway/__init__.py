@@ -1,0 +1,1 @@
+"""The gateway: one OpenAI-compatible API in front of every model."""

@@ -1,0 +1,1 @@
+"""The domain of LISA: what every function and container shares."""

@@ -1,0 +1,1 @@
+"""The one-machine runtime: the local cloud and the lisa command."""
