@@ -1,0 +1,126 @@
+"""Who may call what: one table for the REST API and the gateway. What is not in it is denied."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import Literal
+
+from lisa.errors import Forbidden, NotFound, Unauthenticated
+from lisa.identity.principal import Principal
+
+Door = Literal["api", "gateway"]
+
+
+class Who(StrEnum):
+    """The callers that a rule admits. Groups of a single model are checked where the model is known."""
+
+    PUBLIC = "public"
+    USER = "user"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One way in. `{name}` in a path stands for exactly one segment that is not empty."""
+
+    door: Door
+    method: str
+    path: str
+    who: Who
+
+
+def _api(method: str, path: str, who: Who) -> Rule:
+    return Rule("api", method, path, who)
+
+
+def _gateway(method: str, path: str, who: Who = Who.USER) -> tuple[Rule, ...]:
+    """An inference route under each address that clients use for it."""
+    return tuple(
+        Rule("gateway", method, prefix + path, who) for prefix in ("/v1", "/v2/serve", "/v2/serve/v1")
+    )
+
+
+RULES: tuple[Rule, ...] = (
+    _api("GET", "/api/models", Who.USER),
+    _api("POST", "/api/models", Who.ADMIN),
+    _api("GET", "/api/models/{modelId}", Who.USER),
+    _api("DELETE", "/api/models/{modelId}", Who.ADMIN),
+    _api("GET", "/api/openapi.json", Who.PUBLIC),
+    _api("GET", "/api/docs", Who.PUBLIC),
+    *_gateway("GET", "/models"),
+    *_gateway("GET", "/models/{modelId}"),
+    *_gateway("POST", "/chat/completions"),
+    *_gateway("POST", "/completions"),
+    *_gateway("POST", "/embeddings"),
+    *_gateway("POST", "/responses"),
+    *_gateway("POST", "/messages"),
+    *_gateway("POST", "/messages/count_tokens"),
+    *_gateway("POST", "/images/generations"),
+    *_gateway("POST", "/images/edits"),
+    *_gateway("POST", "/audio/speech"),
+    *_gateway("POST", "/audio/transcriptions"),
+    *_gateway("POST", "/audio/translations"),
+    *_gateway("POST", "/rerank"),
+    Rule("gateway", "GET", "/v2/serve/model/info", Who.USER),
+    Rule("gateway", "GET", "/v2/serve/health", Who.USER),
+    Rule("gateway", "GET", "/v2/serve/health/liveliness", Who.USER),
+    Rule("gateway", "GET", "/v2/serve/health/readiness", Who.USER),
+    # Load balancers and schedulers ask these. The front door keeps /metrics inside.
+    Rule("gateway", "GET", "/health", Who.PUBLIC),
+    Rule("gateway", "GET", "/health/liveliness", Who.PUBLIC),
+    Rule("gateway", "GET", "/health/readiness", Who.PUBLIC),
+    Rule("gateway", "GET", "/metrics", Who.PUBLIC),
+)
+
+
+def rule_for(door: Door, method: str, path: str) -> Rule | None:
+    """The rule for a call, or None. One slash at the end is the same path; methods are upper case."""
+    if len(path) > 1 and path.endswith("/"):
+        path = path[:-1]
+    exact, templates = _index(door)
+    rule = exact.get((method, path))
+    if rule is not None:
+        return rule
+    segments = path.split("/")
+    for template, candidate in templates.get((method, len(segments)), ()):
+        if all(
+            want == have or (want.startswith("{") and have)
+            for want, have in zip(template, segments, strict=True)
+        ):
+            return candidate
+    return None
+
+
+def authorize(rule: Rule | None, principal: Principal | None) -> None:
+    """Returns when the call is allowed.
+
+    Raises NotFound without a rule (default deny), Unauthenticated when the rule needs a caller and there is
+    none, Forbidden when it needs an admin.
+    """
+    if rule is None:
+        raise NotFound("There is no such route.")
+    if rule.who is Who.PUBLIC:
+        return
+    if principal is None:
+        raise Unauthenticated("No token was sent. Send `Authorization: Bearer <token>`.")
+    if rule.who is Who.ADMIN and not principal.is_admin:
+        raise Forbidden("Only administrators may do this.")
+
+
+_Exact = dict[tuple[str, str], Rule]
+_Templates = dict[tuple[str, int], list[tuple[list[str], Rule]]]
+
+
+@lru_cache(maxsize=2)
+def _index(door: Door) -> tuple[_Exact, _Templates]:
+    exact: _Exact = {}
+    templates: _Templates = {}
+    for rule in RULES:
+        if rule.door != door:
+            continue
+        if "{" in rule.path:
+            segments = rule.path.split("/")
+            templates.setdefault((rule.method, len(segments)), []).append((segments, rule))
+        else:
+            exact[rule.method, rule.path] = rule
+    return exact, templates
