@@ -1,0 +1,1 @@
+"""The steps of `lisa up`, one module each."""
