@@ -78,7 +78,7 @@ class LocalCloud:
         }
 
     def client(self, service: str) -> Any:
-        session = boto3.Session(
+        session: Any = boto3.Session(
             aws_access_key_id=self.operator["access_key_id"],
             aws_secret_access_key=self.operator["secret_access_key"],
             region_name=self.config.region,

@@ -67,7 +67,8 @@ def listeners(pids: set[int] | None = None) -> list[Listener]:
     """Listening TCP sockets, of all processes or of some."""
     found = []
     for connection in psutil.net_connections(kind="tcp"):
-        if connection.status == psutil.CONN_LISTEN and (pids is None or connection.pid in pids):
+        wanted = pids is None or connection.pid in pids
+        if wanted and connection.laddr and connection.status == psutil.CONN_LISTEN:
             found.append(Listener(connection.laddr.ip, connection.laddr.port, connection.pid))
     return found
 

@@ -37,7 +37,7 @@ def _local() -> tuple[Any, str]:
 
 def _on_aws(stack: str, region: str | None) -> tuple[Any, str]:
     try:
-        session = boto3.Session(region_name=region)
+        session: Any = boto3.Session(region_name=region)
         described = session.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
     except (BotoCoreError, ClientError) as error:
         raise Problem(
