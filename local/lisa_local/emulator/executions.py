@@ -20,7 +20,11 @@ def prune(now: float | None = None) -> int:
     now = time.time() if now is None else now
     executions: dict[Any, dict[str, Any]] = stepfunctions._executions._data
     finished = sorted(
-        ((_stopped_at(record, now), key) for key, record in list(executions.items()) if record.get("status") != "RUNNING"),
+        (
+            (_stopped_at(record, now), key)
+            for key, record in list(executions.items())
+            if record.get("status") != "RUNNING"
+        ),
         key=lambda each: each[0],
         reverse=True,
     )

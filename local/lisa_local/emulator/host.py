@@ -103,7 +103,9 @@ async def serve(settings: Settings) -> None:
     try:
         await hypercorn.asyncio.serve(host, config, shutdown_trigger=stopping.wait)  # type: ignore[arg-type]
     except OSError as error:
-        raise ComponentError(f"port {settings.emulator_port} cannot be opened: {error.strerror or error}.") from None
+        raise ComponentError(
+            f"port {settings.emulator_port} cannot be opened: {error.strerror or error}."
+        ) from None
     except asyncio.CancelledError:
         # hypercorn's way out when a request outlives the grace period.
         logger.warning("stopped with a request still running")

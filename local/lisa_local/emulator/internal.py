@@ -42,7 +42,10 @@ def balancers() -> dict[str, Any]:
                 "name": lb["LoadBalancerName"],
                 "address": lb["DNSName"],
                 "attributes": _attributes(alb._lb_attrs, lb["LoadBalancerArn"]),
-                "listeners": [_listener(listener) for listener in _of(alb._listeners, "LoadBalancerArn", lb["LoadBalancerArn"])],
+                "listeners": [
+                    _listener(listener)
+                    for listener in _of(alb._listeners, "LoadBalancerArn", lb["LoadBalancerArn"])
+                ],
             }
             for lb in list(alb._lbs._data.values())
         ],
@@ -98,5 +101,8 @@ def _of(store: Any, key: str, value: str) -> list[dict[str, Any]]:
 
 def _attributes(store: Any, arn: str) -> dict[str, str]:
     return {
-        pair["Key"]: pair["Value"] for key, pairs in list(store._data.items()) if key[-1] == arn for pair in pairs
+        pair["Key"]: pair["Value"]
+        for key, pairs in list(store._data.items())
+        if key[-1] == arn
+        for pair in pairs
     }

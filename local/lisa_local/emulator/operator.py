@@ -175,7 +175,9 @@ async def _exists() -> bool:
 
 
 async def _key_ids() -> list[str]:
-    return re.findall(r"<AccessKeyId>([^<]+)</AccessKeyId>", await _call(Action="ListAccessKeys", UserName=NAME))
+    return re.findall(
+        r"<AccessKeyId>([^<]+)</AccessKeyId>", await _call(Action="ListAccessKeys", UserName=NAME)
+    )
 
 
 def _tag(body: str, name: str) -> str:

@@ -107,7 +107,13 @@ async def _ping(_: web.Request) -> web.Response:
 
 async def _version(_: web.Request) -> web.Response:
     return web.json_response(
-        {"Version": "24.0.0", "ApiVersion": API_VERSION, "MinAPIVersion": "1.24", "Os": "linux", "Arch": "amd64"}
+        {
+            "Version": "24.0.0",
+            "ApiVersion": API_VERSION,
+            "MinAPIVersion": "1.24",
+            "Os": "linux",
+            "Arch": "amd64",
+        }
     )
 
 
@@ -115,7 +121,12 @@ async def _info(request: web.Request) -> web.Response:
     containers = list(_store(request))
     running = sum(each.running for each in containers)
     return web.json_response(
-        {"OSType": "linux", "ServerVersion": "24.0.0", "Containers": len(containers), "ContainersRunning": running}
+        {
+            "OSType": "linux",
+            "ServerVersion": "24.0.0",
+            "Containers": len(containers),
+            "ContainersRunning": running,
+        }
     )
 
 
@@ -130,7 +141,9 @@ async def _distribution(request: web.Request) -> web.Response:
     image = request.match_info["image"]
     _store(request).image(image)
     media_type = "application/vnd.docker.distribution.manifest.v2+json"
-    return web.json_response({"Descriptor": {"mediaType": media_type, "digest": _digest(image), "size": 1}, "Platforms": []})
+    return web.json_response(
+        {"Descriptor": {"mediaType": media_type, "digest": _digest(image), "size": 1}, "Platforms": []}
+    )
 
 
 async def _inspect_image(request: web.Request) -> web.Response:
@@ -233,7 +246,9 @@ async def _logs(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "application/vnd.docker.raw-stream"})
     await response.prepare(request)
     try:
-        async for data in logs.stream(container, follow=follow, tail=None if tail == "all" else int(_number(tail, 0))):
+        async for data in logs.stream(
+            container, follow=follow, tail=None if tail == "all" else int(_number(tail, 0))
+        ):
             await response.write(data)
     except ConnectionResetError:
         pass  # the reader has gone

@@ -80,7 +80,7 @@ class Container:
         try:
             with self.log.open("ab", buffering=0) as log:
                 # The engine has one thread, its main one, so the parent-death signal means the engine's death.
-                self.process = subprocess.Popen(  # noqa: PLW1509
+                self.process = subprocess.Popen(
                     self.command,
                     env=dict(self.environment),
                     cwd=self.image.cwd,
@@ -94,7 +94,9 @@ class Container:
             raise StartError(f"{self.image_name} cannot be started: {error}") from None
         self.started = time.time()
         self._watch(self.process)
-        logger.info("started %s (%s): process %d on %s", self.name, self.image_name, self.process.pid, self.address)
+        logger.info(
+            "started %s (%s): process %d on %s", self.name, self.image_name, self.process.pid, self.address
+        )
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
         """Notice the process's end, without a thread and without polling."""

@@ -41,7 +41,9 @@ def install(context: Context) -> None:
     handlers = original(original(provisioners, "_RESOURCE_HANDLERS"), _TYPE)
     create = original(handlers, "create")
 
-    def create_in_template(logical_id: str, props: dict[str, Any], stack_name: str) -> tuple[str, dict[str, Any]]:
+    def create_in_template(
+        logical_id: str, props: dict[str, Any], stack_name: str
+    ) -> tuple[str, dict[str, Any]]:
         arn, attributes = create(logical_id, props, stack_name)
         return arn, attributes | {"DNSName": rename(arn)}
 

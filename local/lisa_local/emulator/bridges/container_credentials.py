@@ -76,7 +76,11 @@ def _forget_stopped(context: Context) -> None:
 def issue(context: Context, authorization: str) -> dict[str, str] | None:
     """Credentials for the container that holds this token; None when there is none, or its task has stopped."""
     task = next(
-        (task for token, task in list(context.tokens.items()) if hmac.compare_digest(token.encode(), authorization.encode())),
+        (
+            task
+            for token, task in list(context.tokens.items())
+            if hmac.compare_digest(token.encode(), authorization.encode())
+        ),
         None,
     )
     if task is None or _stopped(task):

@@ -33,7 +33,9 @@ def install(_: Context) -> None:
             return 400, {"Content-Type": "application/json"}, json.dumps({"error": "invalid_grant"}).encode()
         return refresh(token, client_id, secret)
 
-    async def handle_oauth2_token(method: str, path: str, headers: dict[str, str], body: bytes, query: Any) -> Any:
+    async def handle_oauth2_token(
+        method: str, path: str, headers: dict[str, str], body: bytes, query: Any
+    ) -> Any:
         form = {key: values[0] for key, values in parse_qs(body.decode("utf-8", "replace"), True).items()}
         if form.get("grant_type") != "refresh_token":
             return await handle(method, path, headers, body, query)

@@ -40,7 +40,9 @@ def original(owner: ModuleType | type | dict[str, Any], name: str) -> Any:
     value = owner.get(name, missing) if isinstance(owner, dict) else getattr(owner, name, missing)
     if value is missing:
         label = "its table of handlers" if isinstance(owner, dict) else owner.__name__
-        raise ComponentError(f"{label} has no {name}, which a bridge relies on: this version of ministack needs a new bridge.")
+        raise ComponentError(
+            f"{label} has no {name}, which a bridge relies on: this version of ministack needs a new bridge."
+        )
     return value
 
 

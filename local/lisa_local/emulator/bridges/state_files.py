@@ -33,7 +33,9 @@ class Blobs:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._names: dict[int, tuple[bytes, str]] = {}  # id of a value -> the value, which keeps the id its own
+        self._names: dict[
+            int, tuple[bytes, str]
+        ] = {}  # id of a value -> the value, which keeps the id its own
 
     def store(self, value: bytes) -> str:
         known = self._names.get(id(value))
@@ -67,9 +69,13 @@ class Blobs:
         try:
             value = path.read_bytes()
         except OSError as error:
-            raise ComponentError(f"{path}, a part of the saved state, cannot be read ({error.strerror}): start afresh with `lisa reset`.") from None
+            raise ComponentError(
+                f"{path}, a part of the saved state, cannot be read ({error.strerror}): start afresh with `lisa reset`."
+            ) from None
         if hashlib.sha256(value).hexdigest() != digest:
-            raise ComponentError(f"{path}, a part of the saved state, is damaged: start afresh with `lisa reset`.")
+            raise ComponentError(
+                f"{path}, a part of the saved state, is damaged: start afresh with `lisa reset`."
+            )
         self._names[id(value)] = (value, digest)
         return value
 

@@ -38,8 +38,12 @@ def install(_: Context) -> None:
         original(ecs, name)
     original(alb, "_tgs")
 
-    def build_run_kwargs(cdef: dict[str, Any], td: dict[str, Any], env: dict[str, str], *rest: Any) -> dict[str, Any]:
-        ports = [mapping["containerPort"] for mapping in cdef.get("portMappings", []) if "containerPort" in mapping]
+    def build_run_kwargs(
+        cdef: dict[str, Any], td: dict[str, Any], env: dict[str, str], *rest: Any
+    ) -> dict[str, Any]:
+        ports = [
+            mapping["containerPort"] for mapping in cdef.get("portMappings", []) if "containerPort" in mapping
+        ]
         if ports:
             env.setdefault("PORT", str(ports[0]))
         kwargs: dict[str, Any] = build(cdef, td, env, *rest)
@@ -123,7 +127,7 @@ def _await_exit(task: dict[str, Any], client: Any) -> None:
         logger.warning("the container of task %s is gone", arn.rsplit("/", 1)[-1])
         if ecs._mark_task_stopped(arn, task, "Container is gone", "EssentialContainerExited", exit_code=137):
             ecs._cleanup_task_resources(task, None)
-    except Exception as error:  # noqa: BLE001 - the engine is away: it is restarted, or the cloud is stopping
+    except Exception as error:
         logger.debug("the container engine does not answer: %s", error)
         time.sleep(0.5)
 
