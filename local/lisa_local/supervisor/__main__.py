@@ -25,7 +25,7 @@ def components(home: Home) -> tuple[Component, ...]:
 
     # The emulator stops before the engine, or it would replace the containers that the engine ends.
     return (
-        component("postgres", stop_seconds=20),
+        component("postgres", stop_seconds=35),
         component("engine", stop_seconds=15),
         component("emulator", "engine", stop_seconds=45),
         component("door", "emulator"),
