@@ -1,0 +1,81 @@
+"""Puts the gateway's parts together, starts and stops them."""
+
+import asyncio
+import contextlib
+import gc
+
+from lisa.identity import TokenVerifier
+from lisa.models.routes import Route
+
+from lisa_gateway.access_log import AccessLog
+from lisa_gateway.catalogue import Catalogue, Store, Watcher
+from lisa_gateway.forwarding import Forwarder
+from lisa_gateway.gateway import Gateway
+from lisa_gateway.http.client import Pool
+from lisa_gateway.http.server import Server
+from lisa_gateway.litellm_process import LiteLLM, ReadSecret
+from lisa_gateway.metrics import Metrics
+from lisa_gateway.settings import Settings
+
+DRAIN_SECONDS = 25.0  # below the 30 s that ECS gives a task to stop
+
+
+class Application:
+    """One gateway. Must be made and used inside one event loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        verifier: TokenVerifier,
+        store: Store,
+        read_secret: ReadSecret,
+        access_log: AccessLog | None = None,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._pool = Pool()
+        self._access_log = access_log or AccessLog()
+        self.catalogue = Catalogue()
+        self.metrics = Metrics()
+        self.litellm = LiteLLM(
+            self._pool, read_secret=read_secret, allowed_hosts=settings.allowed_provider_hosts
+        )
+        self.gateway = Gateway(
+            verifier=verifier,
+            catalogue=self.catalogue,
+            forwarder=Forwarder(self._pool, self.metrics),
+            litellm=self.litellm,
+            metrics=self.metrics,
+            access_log=self._access_log,
+            base_path=settings.base_path,
+        )
+        self.server = Server(self.gateway.handle, self.gateway.refuse, max_body_bytes=settings.max_body_bytes)
+        self.metrics.gauges = {
+            "lisa_gateway_catalogue_version": ("Version in use.", lambda: float(self.catalogue.version)),
+            "lisa_gateway_models": ("Routes in use.", lambda: float(len(self.catalogue.routes))),
+            "lisa_gateway_connections": ("Client connections.", lambda: float(len(self.server.connections))),
+        }
+        self._watcher = Watcher(store, settings.instance_id, self._publish, asyncio.get_running_loop())
+
+    async def start(self) -> int:
+        """Listens and starts to load the catalogue; the port in use."""
+        self._access_log.start()
+        port = await self.server.listen(self._settings.host, self._settings.port)
+        self._watcher.start()
+        # What is there now stays for ever: keep it out of every later collection.
+        gc.collect()
+        gc.freeze()
+        return port
+
+    async def _publish(self, version: int, routes: list[Route]) -> None:
+        self.catalogue.replace(version, routes)
+        await self.litellm.apply(self.catalogue.routes.values())
+
+    async def stop(self, grace: float = DRAIN_SECONDS) -> None:
+        await self._watcher.stop()
+        await self.server.close(grace)
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.litellm.close()
+        self._pool.close()
+        self._access_log.close()

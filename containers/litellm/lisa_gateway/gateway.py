@@ -1,0 +1,307 @@
+"""One way in for every route and every header: who are you, may you, is it well formed, where does it go."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import orjson
+from lisa.errors import LisaError, Unauthenticated
+from lisa.identity import RULES, Principal, TokenVerifier, Who, authorize, bearer_token, rule_for
+
+from lisa_gateway import multipart
+from lisa_gateway.access_log import AccessLog, wall_clock
+from lisa_gateway.answers import Dialect, send_error, send_json
+from lisa_gateway.catalogue import Catalogue, LiveRoute
+from lisa_gateway.endpoints import ENDPOINTS, Endpoint
+from lisa_gateway.forwarding import Call, Forwarder
+from lisa_gateway.http.server import Exchange
+from lisa_gateway.listing import model_documents, model_info
+from lisa_gateway.litellm_process import LiteLLM
+from lisa_gateway.metrics import Metrics
+from lisa_gateway.upstream_errors import unavailable
+from lisa_gateway.validation import check_fields, forbidden, model_of, not_allowed, parse_object, refuse
+
+log = logging.getLogger(__name__)
+
+# One path for all of them: a token is a token, whichever header brings it.
+_CREDENTIALS = (b"authorization", b"api-key", b"x-api-key")
+_PREFIXES = ("/v1", "/v2/serve/v1", "/v2/serve")
+STARTING_RETRY_SECONDS = 5
+CLIENT_LEFT = 499  # nginx's number for it; only logs and metrics see it
+
+Answer = Callable[[Exchange, Principal | None], Awaitable[None]]
+
+
+class Gateway:
+    """Answers exchanges. Knows nothing of sockets, AWS or the LiteLLM process."""
+
+    def __init__(
+        self,
+        *,
+        verifier: TokenVerifier,
+        catalogue: Catalogue,
+        forwarder: Forwarder,
+        litellm: LiteLLM,
+        metrics: Metrics,
+        access_log: AccessLog,
+        base_path: str = "",
+    ) -> None:
+        self._verifier = verifier
+        self._catalogue = catalogue
+        self._forwarder = forwarder
+        self._litellm = litellm
+        self._metrics = metrics
+        self._access_log = access_log
+        self._base_path = base_path
+        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="verify")
+        self._inference, self._others = self._dispatch()
+
+    def _dispatch(self) -> tuple[dict[str, Endpoint], dict[str, Answer]]:
+        """What answers each rule's path; a rule without an answer is a mistake found at start."""
+        others: dict[str, Answer] = {
+            "/health": self._health,
+            "/health/liveliness": self._alive,
+            "/health/readiness": self._ready,
+            "/metrics": self._render_metrics,
+            "/v2/serve/health": self._health,
+            "/v2/serve/health/liveliness": self._alive,
+            "/v2/serve/health/readiness": self._ready,
+            "/v2/serve/model/info": self._model_info,
+        }
+        inference = {}
+        for prefix in _PREFIXES:
+            others[prefix + "/models"] = self._models
+            others[prefix + "/models/{modelId}"] = self._model
+            for name, endpoint in ENDPOINTS.items():
+                inference[f"{prefix}/{name}"] = endpoint
+        declared = {rule.path for rule in RULES if rule.door == "gateway"}
+        if declared != set(inference) | set(others):
+            raise RuntimeError(f"policy and routes differ: {declared ^ (set(inference) | set(others))}")
+        return inference, others
+
+    async def handle(self, exchange: Exchange) -> None:
+        """Answers one request, whatever happens, and writes down that it did."""
+        path = exchange.path
+        if self._base_path and path.startswith(self._base_path + "/"):
+            path = path[len(self._base_path) :]
+        endpoint = self._inference.get(path)
+        self._metrics.in_flight += 1
+        try:
+            await self._answer(exchange, path)
+        except LisaError as error:
+            self._fail(exchange, error, endpoint)
+        except asyncio.CancelledError:
+            exchange.status = CLIENT_LEFT
+            raise
+        except Exception:
+            log.exception("request failed", extra={"requestId": exchange.request_id.decode()})
+            message = "The gateway failed; its operators need the request id."
+            self._fail(exchange, LisaError(message, code="internal", status=500), endpoint)
+        finally:
+            self._metrics.in_flight -= 1
+            self._write_down(exchange)
+
+    async def _answer(self, exchange: Exchange, path: str) -> None:
+        rule = rule_for("gateway", exchange.method, path)
+        if rule is None:
+            raise self._unknown(path, exchange.method)
+        exchange.endpoint = rule.path
+        principal = None if rule.who is Who.PUBLIC else await self._who(exchange)
+        authorize(rule, principal)
+        endpoint = self._inference.get(rule.path)
+        if endpoint is not None and principal is not None:
+            await self._infer(exchange, endpoint, principal)
+        else:
+            await self._others[rule.path](exchange, principal)
+
+    def _fail(self, exchange: Exchange, error: LisaError, endpoint: Endpoint | None) -> None:
+        if exchange.started:
+            exchange.error = error.code
+            exchange.break_off()
+        else:
+            send_error(exchange, error, endpoint.dialect if endpoint is not None else Dialect.OPENAI)
+
+    def refuse(self, exchange: Exchange, status: int, why: str) -> None:
+        """The server's own refusals, in the shape of all others."""
+        codes = {413: "request_too_large", 431: "headers_too_large"}
+        anthropic = exchange.path.endswith(("/messages", "/messages/count_tokens"))
+        error = LisaError(why, code=codes.get(status, "invalid_http"), status=status)
+        send_error(exchange, error, Dialect.ANTHROPIC if anthropic else Dialect.OPENAI)
+        self._write_down(exchange)
+
+    def _write_down(self, exchange: Exchange) -> None:
+        now = time.perf_counter()
+        seconds = now - exchange.received_at
+        first_byte = (exchange.first_byte_at or now) - exchange.received_at
+        # Only names from our own tables become labels; what a caller made up does not.
+        self._metrics.record(
+            exchange.endpoint, exchange.model, exchange.status, seconds, first_byte, exchange.usage
+        )
+        if exchange.endpoint in _QUIET and exchange.status == 200:
+            return
+        self._access_log.add(
+            (
+                wall_clock(exchange.received_at),
+                exchange.request_id,
+                exchange.endpoint or exchange.path[:200],
+                exchange.method,
+                exchange.status,
+                exchange.user,
+                exchange.model,
+                seconds,
+                first_byte,
+                exchange.usage,
+                exchange.bytes_sent,
+                exchange.error,
+            )
+        )
+
+    def _unknown(self, path: str, method: str) -> LisaError:
+        for other in ("GET", "POST"):
+            if other != method and rule_for("gateway", other, path) is not None:
+                return LisaError(f"{path} takes {other}.", code="method_not_allowed", status=405)
+        return LisaError(f"There is no route {method[:16]} {path[:200]}.", code="unknown_url", status=404)
+
+    async def _who(self, exchange: Exchange) -> Principal:
+        token = None
+        for name in _CREDENTIALS:
+            value = exchange.headers.get(name)
+            if not value:
+                continue
+            given = bearer_token(value.decode("latin-1"))
+            if token is not None and given != token:
+                raise Unauthenticated("Two different tokens were sent; send one.")
+            token = given
+        if token is None:
+            raise Unauthenticated("No token was sent. Send `Authorization: Bearer <token>`.")
+        principal = self._verifier.cached(token)
+        if principal is None:
+            # May have to fetch the issuer's keys, and a signature takes a while: not in the event loop.
+            loop = asyncio.get_running_loop()
+            principal = await loop.run_in_executor(self._threads, self._verifier.verify, token)
+        exchange.user = principal.user
+        return principal
+
+    def _visible(self, model: str, principal: Principal) -> LiveRoute:
+        """The model's route; what the caller may not use does not exist."""
+        live = self._catalogue.routes.get(model)
+        if live is None or not principal.may_use(live.allowed):
+            if not self._catalogue.loaded:
+                raise unavailable("The gateway is starting; try again.", STARTING_RETRY_SECONDS)
+            raise LisaError(
+                f"The model `{model[:200]}` does not exist or you may not use it.",
+                code="model_not_found",
+                status=404,
+                field="model",
+            )
+        return live
+
+    async def _infer(self, exchange: Exchange, endpoint: Endpoint, principal: Principal) -> None:
+        if endpoint.multipart:
+            form = multipart.parse(exchange.headers.get(b"content-type", b""), exchange.body)
+            for name in form.names():
+                if forbidden(name):
+                    raise not_allowed(name)
+            live = self._usable(exchange, endpoint, form.model(), principal)
+            kind, body, drop_usage = form.content_type, form.encode(), False
+        else:
+            document = parse_object(exchange.body)
+            live = self._usable(exchange, endpoint, model_of(document), principal)
+            check_fields(document, endpoint)
+            drop_usage = _ask_for_usage(document) if endpoint.asks_usage else False
+            kind, body = b"application/json", orjson.dumps(document)
+        head = live.heads.get(endpoint.name)
+        if head is not None:
+            address = live.address
+        else:
+            address, head = self._litellm.way(live, endpoint)
+            for header in (b"anthropic-version", b"anthropic-beta"):
+                if endpoint.dialect is Dialect.ANTHROPIC and header in exchange.headers:
+                    head += b"%b: %b\r\n" % (header, exchange.headers[header])
+        request = b"%bcontent-type: %b\r\nx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b" % (
+            head,
+            kind,
+            exchange.request_id,
+            len(body),
+            body,
+        )
+        await self._forwarder.forward(Call(exchange, endpoint, live, address, request, drop_usage))
+
+    def _usable(self, exchange: Exchange, endpoint: Endpoint, model: str, principal: Principal) -> LiveRoute:
+        live = self._visible(model, principal)
+        exchange.model = model
+        route = live.route
+        if route.mode not in endpoint.modes:
+            raise refuse(
+                f"`{model}` is a model for {route.mode}, not for {endpoint.says}.",
+                "model",
+                "wrong_kind_of_model",
+            )
+        if route.state != "active":
+            state = "starting" if route.state == "starting" else "stopped"
+            raise unavailable(f"`{model}` is {state}; try again later.", STARTING_RETRY_SECONDS)
+        return live
+
+    async def _models(self, exchange: Exchange, principal: Principal | None) -> None:
+        send_json(exchange, model_documents(self._seen_by(principal)))
+
+    async def _model(self, exchange: Exchange, principal: Principal | None) -> None:
+        model = exchange.path.rstrip("/").rsplit("/", 1)[-1]
+        for live in self._seen_by(principal):
+            if live.route.model_id == model:
+                send_json(exchange, model_documents([live])["data"][0])
+                return
+        raise LisaError(
+            f"The model `{model[:200]}` does not exist or you may not use it.",
+            code="model_not_found",
+            status=404,
+            field="model",
+        )
+
+    async def _model_info(self, exchange: Exchange, principal: Principal | None) -> None:
+        send_json(exchange, {"data": [model_info(live) for live in self._seen_by(principal)]})
+
+    def _seen_by(self, principal: Principal | None) -> list[LiveRoute]:
+        if principal is None:
+            return []
+        if not self._catalogue.loaded:
+            raise unavailable("The gateway is starting; try again.", STARTING_RETRY_SECONDS)
+        return [
+            live
+            for live in self._catalogue.routes.values()
+            if live.route.state == "active" and principal.may_use(live.allowed)
+        ]
+
+    async def _alive(self, exchange: Exchange, _: Principal | None) -> None:
+        send_json(exchange, {"status": "alive"})
+
+    async def _health(self, exchange: Exchange, _: Principal | None) -> None:
+        ready = self._catalogue.loaded
+        send_json(exchange, {"status": "OK" if ready else "UNHEALTHY"}, 200 if ready else 503)
+
+    async def _ready(self, exchange: Exchange, _: Principal | None) -> None:
+        ready = self._catalogue.loaded
+        document = {"status": "ready" if ready else "starting", "catalogue": max(self._catalogue.version, 0)}
+        send_json(exchange, document, 200 if ready else 503)
+
+    async def _render_metrics(self, exchange: Exchange, _: Principal | None) -> None:
+        text = self._metrics.render().encode()
+        exchange.reply(200, b"content-type: text/plain; version=0.0.4; charset=utf-8\r\n", text)
+
+
+# What load balancers ask every few seconds is not worth a line.
+_QUIET = frozenset({"/health", "/health/liveliness", "/health/readiness", "/metrics"})
+
+
+def _ask_for_usage(document: dict[str, Any]) -> bool:
+    """Makes the engine tell the usage of a stream; whether the event must be taken out again."""
+    if document.get("stream") is not True:
+        return False
+    options = document.get("stream_options")
+    if options and options.get("include_usage") is True:
+        return False
+    document["stream_options"] = {**(options or {}), "include_usage": True}
+    return True

@@ -1,0 +1,55 @@
+"""The gateway's configuration, from the environment."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from lisa.identity import IdentitySettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """See docs: each field is the environment variable of the same meaning."""
+
+    identity: IdentitySettings
+    models_table: str
+    host: str = "0.0.0.0"  # noqa: S104 - the container's only way in is its load balancer
+    port: int = 4000
+    deployment: str = "lisa"
+    max_body_bytes: int = 10 * 1024 * 1024
+    base_path: str = ""
+    allowed_provider_hosts: tuple[str, ...] = ()
+    # Names this process in the models table; another one for each start, so that a restarted gateway does not
+    # speak for what its predecessor had loaded.
+    instance_id: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
+        """Raises ValueError naming the variable that is missing or wrong."""
+        env = os.environ if environment is None else environment
+        table = env.get("LISA_MODELS_TABLE", "")
+        if not table:
+            raise ValueError("LISA_MODELS_TABLE is empty: set it to the name of the models table")
+        base_path = env.get("LISA_BASE_PATH", "").rstrip("/")
+        if base_path and not base_path.startswith("/"):
+            raise ValueError("LISA_BASE_PATH must begin with a slash")
+        return cls(
+            identity=IdentitySettings.from_environment(env),
+            models_table=table,
+            host=env.get("HOST") or "0.0.0.0",  # noqa: S104
+            port=_number(env, "PORT", 4000),
+            deployment=env.get("LISA_DEPLOYMENT") or "lisa",
+            max_body_bytes=_number(env, "LISA_MAX_BODY_BYTES", 10 * 1024 * 1024),
+            base_path=base_path,
+            allowed_provider_hosts=tuple(
+                host.strip() for host in env.get("LISA_ALLOWED_PROVIDER_HOSTS", "").split(",") if host.strip()
+            ),
+        )
+
+
+def _number(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name) or str(default)
+    if not text.isdecimal():
+        raise ValueError(f"{name} must be a whole number, not {text!r}")
+    return int(text)

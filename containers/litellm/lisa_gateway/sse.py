@@ -1,0 +1,88 @@
+"""Server-sent events on their way through: count the usage, take out what the caller did not ask for."""
+
+import re
+from collections.abc import Callable
+
+MAX_EVENT_BYTES = 4 << 20
+
+_INPUT = re.compile(rb'"(?:prompt_tokens|input_tokens)"\s*:\s*(\d{1,12})')
+_OUTPUT = re.compile(rb'"(?:completion_tokens|output_tokens)"\s*:\s*(\d{1,12})')
+_BOUNDARY = re.compile(rb"\r?\n\r?\n")
+_NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
+_FINISHED = re.compile(rb'"finish_reason"\s*:\s*"')
+_NULL_CONTENT = re.compile(rb'"content"\s*:\s*null\s*,\s*|,?\s*"content"\s*:\s*null')
+
+
+def find_usage(data: bytes) -> tuple[int, int] | None:
+    """(prompt, completion) tokens from the last `usage` object of an answer, without parsing all of it.
+
+    Inside a JSON string the quotes would be escaped, so the key cannot be text that a model wrote.
+    """
+    at = data.rfind(b'"usage"')
+    if at < 0:
+        return None
+    tail = data[at : at + 2048]
+    given, made = _INPUT.search(tail), _OUTPUT.search(tail)
+    if given is None and made is None:
+        return None
+    return int(given[1]) if given else 0, int(made[1]) if made else 0
+
+
+class EventFilter:
+    """Passes events on as they come; `usage` holds what was counted so far.
+
+    With `drop_usage`, the event that only carries usage (its `choices` are empty) is taken out: the gateway
+    asked the engine for it, the caller did not. A closing event's `content: null` is taken out as well, which
+    strict clients refuse.
+    """
+
+    __slots__ = ("_drop_usage", "_rest", "_sink", "usage")
+
+    def __init__(self, sink: Callable[[bytes], None], *, drop_usage: bool) -> None:
+        self._sink = sink
+        self._drop_usage = drop_usage
+        self._rest = b""
+        self.usage: tuple[int, int] | None = None
+
+    def feed(self, data: bytes) -> None:
+        if self._rest:
+            data = self._rest + data
+            self._rest = b""
+        if b'"usage"' not in data and b'"content":null' not in data and data.endswith(b"\n\n"):
+            self._sink(data)  # whole events, nothing of interest: the common case
+            return
+        kept: list[bytes] = []
+        start = 0
+        for boundary in _BOUNDARY.finditer(data):
+            event = self._event(data[start : boundary.end()])
+            if event:
+                kept.append(event)
+            start = boundary.end()
+        rest = data[start:]
+        if len(rest) > MAX_EVENT_BYTES:
+            kept.append(rest)
+            rest = b""
+        self._rest = rest
+        if kept:
+            self._sink(b"".join(kept))
+
+    def finish(self) -> None:
+        """The upstream has ended; what is left is passed on."""
+        if self._rest:
+            event = self._event(self._rest)
+            self._rest = b""
+            if event:
+                self._sink(event)
+
+    def _event(self, event: bytes) -> bytes:
+        if b'"usage"' in event:
+            found = find_usage(event)
+            if found is not None:
+                known = self.usage or (0, 0)
+                # Anthropic tells the prompt's length in the first event, the answer's in the last.
+                self.usage = (found[0] or known[0], found[1] or known[1])
+            if self._drop_usage and _NO_CHOICES.search(event):
+                return b""
+        if b"null" in event and _FINISHED.search(event):
+            event = _NULL_CONTENT.sub(b"", event)
+        return event
