@@ -1,0 +1,1 @@
+"""Models: their definition, life and routes."""

@@ -1,0 +1,238 @@
+"""Routes: what the gateway needs to call a model, and the catalogue version by which it sees that they changed.
+
+All of it lies in the models table: `ROUTE/<model id>`, one counter `CATALOGUE/VERSION` that grows in the same
+transaction as any route, and `GATEWAY/<instance>` by which each gateway says which version it has loaded.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+
+Mode = Literal[
+    "chat",
+    "completion",
+    "embedding",
+    "image_generation",
+    "audio_speech",
+    "audio_transcription",
+    "rerank",
+]
+RouteState = Literal["starting", "active", "stopped"]
+
+LIVE_SECONDS = 30  # a gateway that has not been seen for so long routes nothing any more
+FORGET_SECONDS = 3600  # and its item goes after this (the table's time to live)
+
+_VERSION_KEY = {"pk": {"S": "CATALOGUE"}, "sk": {"S": "VERSION"}}
+
+
+@dataclass(frozen=True, slots=True)
+class HostedTarget:
+    """A model behind our own load balancer, found there by its host header."""
+
+    engine: str
+    base_url: str
+    host_header: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderTarget:
+    """A model of an external provider, called through LiteLLM; the key is named, never held."""
+
+    model: str
+    api_base: str | None = None
+    secret_arn: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One model as the gateway sees it; `created_at` is in seconds since the epoch."""
+
+    model_id: str
+    model_name: str
+    model_type: str
+    mode: Mode
+    hosting_type: str
+    state: RouteState
+    target: HostedTarget | ProviderTarget
+    allowed_groups: tuple[str, ...] = ()
+    context_window: int | None = None
+    created_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A gateway task and the catalogue version that it serves; `seen_at` in seconds since the epoch."""
+
+    instance_id: str
+    version: int
+    seen_at: float
+
+
+class RouteStore:
+    """The routes in the models table. `client` is a low-level DynamoDB client."""
+
+    def __init__(
+        self, table_name: str, client: "DynamoDBClient", *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._table = table_name
+        self._client = client
+        self._clock = clock
+
+    def version(self) -> int:
+        """The catalogue's version; 0 before the first route."""
+        answer = self._client.get_item(TableName=self._table, Key=_VERSION_KEY, ConsistentRead=True)
+        item = answer.get("Item")
+        return int(item["version"]["N"]) if item else 0
+
+    def routes(self) -> tuple[int, list[Route]]:
+        """All routes, and a version that they are at least as new as.
+
+        The version is read first: a change in between shows at the next look and is loaded again.
+        """
+        version = self.version()
+        return version, [_route(item) for item in self._partition("ROUTE")]
+
+    def route(self, model_id: str) -> Route | None:
+        answer = self._client.get_item(TableName=self._table, Key=_route_key(model_id), ConsistentRead=True)
+        item = answer.get("Item")
+        return _route(_plain(item)) if item else None
+
+    def put(self, route: Route) -> int:
+        """Stores the route and returns a catalogue version that contains it."""
+        item = {name: _SERIALIZER.serialize(value) for name, value in _item(route).items()}
+        self._client.transact_write_items(
+            TransactItems=[{"Put": {"TableName": self._table, "Item": item}}, self._grow()]
+        )
+        return self.version()
+
+    def remove(self, model_id: str) -> int:
+        """Removes the route, if it is there, and returns a catalogue version that does not contain it."""
+        if self.route(model_id) is not None:
+            self._client.transact_write_items(
+                TransactItems=[
+                    {"Delete": {"TableName": self._table, "Key": _route_key(model_id)}},
+                    self._grow(),
+                ]
+            )
+        return self.version()
+
+    def acknowledge(self, instance_id: str, version: int) -> None:
+        """A gateway says which version it has loaded, and that it is alive."""
+        now = self._clock()
+        self._client.put_item(
+            TableName=self._table,
+            Item={
+                "pk": {"S": "GATEWAY"},
+                "sk": {"S": instance_id},
+                "version": {"N": str(version)},
+                "seenAt": {"N": f"{now:.3f}"},
+                "expiresAt": {"N": str(int(now) + FORGET_SECONDS)},
+            },
+        )
+
+    def live_gateways(self) -> list[Gateway]:
+        """The gateways seen within the last 30 seconds."""
+        oldest = self._clock() - LIVE_SECONDS
+        found = (
+            Gateway(item["sk"], int(item["version"]), float(item["seenAt"]))
+            for item in self._partition("GATEWAY")
+        )
+        return [gateway for gateway in found if gateway.seen_at >= oldest]
+
+    def acknowledged(self, version: int) -> bool:
+        """Whether every live gateway serves this version or a later one."""
+        return all(gateway.version >= version for gateway in self.live_gateways())
+
+    def _partition(self, name: str) -> Iterable[dict[str, Any]]:
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues={":pk": {"S": name}},
+            ConsistentRead=True,
+        )
+        for page in pages:
+            for item in page["Items"]:
+                yield _plain(item)
+
+    def _grow(self) -> Any:
+        return {
+            "Update": {
+                "TableName": self._table,
+                "Key": _VERSION_KEY,
+                "UpdateExpression": "ADD #version :one",
+                "ExpressionAttributeNames": {"#version": "version"},
+                "ExpressionAttributeValues": {":one": {"N": "1"}},
+            }
+        }
+
+
+_SERIALIZER = TypeSerializer()
+_DESERIALIZER = TypeDeserializer()
+
+
+def _route_key(model_id: str) -> dict[str, Any]:
+    return {"pk": {"S": "ROUTE"}, "sk": {"S": model_id}}
+
+
+def _plain(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _DESERIALIZER.deserialize(value) for name, value in item.items()}
+
+
+def _item(route: Route) -> dict[str, Any]:
+    target = route.target
+    if isinstance(target, HostedTarget):
+        where: dict[str, Any] = {
+            "kind": "hosted",
+            "engine": target.engine,
+            "baseUrl": target.base_url,
+            "hostHeader": target.host_header,
+        }
+    else:
+        where = {
+            "kind": "litellm",
+            "model": target.model,
+            "apiBase": target.api_base,
+            "secretArn": target.secret_arn,
+        }
+    return {
+        "pk": "ROUTE",
+        "sk": route.model_id,
+        "modelId": route.model_id,
+        "modelName": route.model_name,
+        "modelType": route.model_type,
+        "mode": route.mode,
+        "hostingType": route.hosting_type,
+        "state": route.state,
+        "target": where,
+        "allowedGroups": list(route.allowed_groups),
+        "contextWindow": route.context_window,
+        "createdAt": route.created_at,
+    }
+
+
+def _route(item: Mapping[str, Any]) -> Route:
+    where = item["target"]
+    target: HostedTarget | ProviderTarget
+    if where["kind"] == "hosted":
+        target = HostedTarget(where["engine"], where["baseUrl"], where["hostHeader"])
+    else:
+        target = ProviderTarget(where["model"], where.get("apiBase"), where.get("secretArn"))
+    window = item.get("contextWindow")
+    return Route(
+        model_id=item["modelId"],
+        model_name=item["modelName"],
+        model_type=item["modelType"],
+        mode=item["mode"],
+        hosting_type=item["hostingType"],
+        state=item["state"],
+        target=target,
+        allowed_groups=tuple(item.get("allowedGroups") or ()),
+        context_window=int(window) if window is not None else None,
+        created_at=int(item.get("createdAt") or 0),
+    )
