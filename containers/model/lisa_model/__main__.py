@@ -1,4 +1,4 @@
-"""`python -m lisa_model`: fetch the weights, become the engine. `python -m lisa_model health`: is it serving?"""
+"""`python -m lisa_model` fetches the weights and becomes the engine; `... health` asks whether it serves."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from lisa_model.errors import ConfigurationError, StartError
 from lisa_model.settings import Settings
+
+if TYPE_CHECKING:
+    from lisa_model.weights import Choose, Snapshot
 
 _HEALTH_TIMEOUT_S = 4
 
@@ -31,8 +34,8 @@ def main(arguments: list[str]) -> int:
 
 def serve() -> None:
     """Does not come back: the engine takes over this process, and with it the signals sent to it."""
-    # As the first process of a container a signal without a handler is ignored. Nothing needs to be tidied up: what
-    # was fetched so far is used again, and the locks go with the process.
+    # As the first process of a container a signal without a handler is ignored. Nothing needs to be
+    # tidied up: what was fetched so far is used again, and the locks go with the process.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
 
     settings = Settings.from_environment(os.environ)
@@ -45,14 +48,14 @@ def serve() -> None:
     environment = {**launch.environment, **os.environ, **settings.container_environment}
     say(f"starting {settings.engine} for {settings.model_id} on port {settings.port}")
     try:
-        os.execvpe(launch.command[0], launch.command, environment)
+        os.execvpe(launch.command[0], launch.command, environment)  # noqa: S606 -- no shell is wanted
     except FileNotFoundError:
         raise ConfigurationError(
             f"This image has no {launch.command[0]!r}: use an image for the engine {settings.engine}."
         ) from None
 
 
-def _fetch(settings: Settings, choose: Callable) -> object:
+def _fetch(settings: Settings, choose: Choose) -> Snapshot:
     import boto3
     from botocore.config import Config
 

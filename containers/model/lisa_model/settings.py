@@ -13,7 +13,7 @@ from lisa_model.errors import ConfigurationError
 ENGINES = ("vllm", "tgi", "tei", "llamacpp", "onnx")
 ArgValue = str | int | float | bool | list[object] | dict[str, object]
 
-# Names a model's definition may not set: ours, the container's credentials, and what changes which code is run.
+# What a model's definition may not set: our names, the credentials, and what changes which code is run.
 _RESERVED_NAMES = re.compile(r"^(LISA_.*|AWS_.*|HOST|PORT|PATH|LD_.*|PYTHON.*)$")
 _ENVIRONMENT_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 _WEIGHTS_URI = re.compile(r"^s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(?P<prefix>.*)$")

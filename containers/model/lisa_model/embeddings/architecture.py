@@ -1,4 +1,4 @@
-"""What a model folder says about the model: the shape of the encoder, how tokens are pooled, the longest text."""
+"""What a model folder says about the model: the encoder's shape, the pooling, the longest text."""
 
 from __future__ import annotations
 

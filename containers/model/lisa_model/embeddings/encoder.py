@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from lisa_model.embeddings.graph_file import GRAPH_FILE
 
-# Padding costs as much as text, so a batch is bounded by tokens with padding; and by texts, for many short ones.
+# Padding costs as much as text: a batch is bounded by tokens with padding, and by texts for many short ones.
 MAX_BATCH_TOKENS = 2048
 _MAX_BATCH_TEXTS = 64
 
@@ -25,9 +25,11 @@ class Encoder:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        # Buffers go back after each batch, and idle threads sleep: a server that waits should cost next to nothing.
-        options.enable_cpu_mem_arena = False
+        # Idle threads sleep, and what a batch needed goes back after it: waiting should cost next to nothing.
+        options.enable_mem_pattern = False
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._after_each_run = onnxruntime.RunOptions()
+        self._after_each_run.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self._session = onnxruntime.InferenceSession(
             str(graph / GRAPH_FILE), options, providers=["CPUExecutionProvider"]
         )
@@ -50,8 +52,8 @@ class Encoder:
         for token in ids:
             if not 0 <= token < self.vocabulary:
                 raise ValueError(
-                    f"token id {token} is not in this model's vocabulary of {self.vocabulary}: send text, or ids of "
-                    "the model's own tokenizer (with LangChain: check_embedding_ctx_length=False)"
+                    f"token id {token} is not in this model's vocabulary of {self.vocabulary}: send text, "
+                    "or ids of the model's own tokenizer (with LangChain: check_embedding_ctx_length=False)"
                 )
         if len(ids) >= 2 and ids[0] == self._first and ids[-1] == self._last:
             return list(ids)
@@ -62,7 +64,7 @@ class Encoder:
         return ids if len(ids) <= limit else [*ids[: limit - 1], self._last]
 
     def batches(self, sequences: Sequence[list[int]]) -> list[list[int]]:
-        """Positions in `sequences`, grouped so that little is padded and each group stays within the bounds."""
+        """Positions in `sequences`, in groups that need little padding and stay within the bounds."""
         order = sorted(range(len(sequences)), key=lambda position: len(sequences[position]))
         groups: list[list[int]] = []
         for position in order:
@@ -86,4 +88,5 @@ class Encoder:
         for row, sequence in enumerate(sequences):
             ids[row, : len(sequence)] = sequence
             mask[row, : len(sequence)] = 1
-        return self._session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
+        inputs = {"input_ids": ids, "attention_mask": mask}
+        return self._session.run(None, inputs, self._after_each_run)[0]

@@ -1,8 +1,9 @@
 """Writes a BERT sentence encoder as an ONNX graph, straight from its safetensors file.
 
-Inputs `input_ids` and `attention_mask` (int64, [batch, length]), output `sentence_embedding` (float32, [batch, hidden]).
-The layers are those of "BERT: Pre-training of Deep Bidirectional Transformers" (Devlin et al., 2018): embeddings, then
-blocks of self-attention and a feed-forward layer, each followed by a residual connection and a layer normalization.
+Inputs `input_ids` and `attention_mask` (int64, [batch, length]), output `sentence_embedding` (float32,
+[batch, hidden]). The layers are those of "BERT: Pre-training of Deep Bidirectional Transformers" (Devlin et
+al., 2018): embeddings, then blocks of self-attention and a feed-forward layer, each followed by a residual
+connection and a layer normalization.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ def write_graph(weights: Path, architecture: Architecture, folder: Path) -> None
         raise WeightsError(
             f"model.safetensors cannot be read or lacks a part of a BERT encoder: {error}."
         ) from error
-    # Data beside the graph is mapped into memory, not read: word embeddings are only touched where they are used.
+    # Data beside the graph is mapped into memory, not read: word embeddings are only touched where they
+    # are used.
     onnx.save_model(
         model, building / GRAPH_FILE, save_as_external_data=True, location=_DATA_FILE, size_threshold=1024
     )
@@ -49,7 +51,7 @@ class _Builder:
     def __init__(self, tensors: Any, architecture: Architecture) -> None:
         self._tensors = tensors
         self._shape = architecture
-        self._prefix = "bert." if any(name.startswith("bert.") for name in tensors.keys()) else ""  # noqa: SIM118
+        self._prefix = "bert." if any(name.startswith("bert.") for name in list(tensors.keys())) else ""
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
 

@@ -1,4 +1,4 @@
-"""Names that the converter and the server share, apart so that the server does not load the converter's libraries."""
+"""Names that converter and server share; here, so that the server does not load the converter's libraries."""
 
 # The folder's name: raise the number with every change to the graph, so that older ones are not used.
 FORMAT = "bert-onnx-1"

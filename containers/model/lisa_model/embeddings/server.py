@@ -1,7 +1,7 @@
 """Serves embeddings: POST /v1/embeddings, GET /v1/models, /health, /metrics.
 
-The port is opened when the model is loaded. Batches of all requests take turns, so a long request does not hold up a
-short one for longer than a batch.
+The port is opened when the model is loaded. Batches of all requests take turns, so a long request does not
+hold up a short one for longer than a batch.
 """
 
 from __future__ import annotations

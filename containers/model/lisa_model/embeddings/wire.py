@@ -82,8 +82,8 @@ def answer(model: str, vectors: np.ndarray, tokens: int, encoding_format: str) -
 
 def too_long(tokens: int, limit: int, index: int) -> RequestError:
     return RequestError(
-        f"This model's maximum context length is {limit} tokens, but input {index} has {tokens}: shorten it, or send "
-        '"truncate_prompt_tokens": -1 to have it cut.',
+        f"This model's maximum context length is {limit} tokens, but input {index} has {tokens}: "
+        'shorten it, or send "truncate_prompt_tokens": -1 to have it cut.',
         param="input",
         code="context_length_exceeded",
     )

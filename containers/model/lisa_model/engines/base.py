@@ -38,7 +38,7 @@ class Engine(Protocol):
         ...
 
     def check(self, settings: Settings) -> None:
-        """Raises ConfigurationError for arguments that it does not know. Called before anything is fetched."""
+        """Called before anything is fetched. Raises ConfigurationError for arguments it does not know."""
         ...
 
     def launch(self, settings: Settings, snapshot: Snapshot) -> Launch:
@@ -102,10 +102,10 @@ class Argument:
 def checked_arguments(
     engine: str, known: Mapping[str, Argument], given: Mapping[str, ArgValue]
 ) -> dict[str, ArgValue]:
-    """`given` with names written as the engine writes them. Raises ConfigurationError for the first wrong one.
+    """`given`, with names as the engine writes them. Raises ConfigurationError for the first wrong one.
 
-    Only arguments on the list are passed on: an engine has others that load code, open ports or weaken what the
-    entrypoint sets.
+    Only arguments on the list are passed on: an engine has others that load code, open ports or weaken what
+    the entrypoint sets.
     """
     result = {}
     for written, value in given.items():

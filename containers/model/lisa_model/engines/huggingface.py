@@ -59,7 +59,7 @@ _TEI_ARGUMENTS = {
 
 
 class Tgi:
-    """`text-generation-launcher`. It answers with the model's folder as the model's name: the gateway puts ours."""
+    """`text-generation-launcher`. Its answers name the model by its folder: the gateway puts the name right."""
 
     name = "tgi"
     health_path = "/health"

@@ -18,7 +18,8 @@ from lisa_model.errors import ConfigurationError, WeightsError
 from lisa_model.settings import Settings
 from lisa_model.weights import RemoteObject, Snapshot
 
-# llama.cpp takes a model's own limit when it is smaller, so this only bounds the memory of those with a larger one.
+# llama.cpp takes a model's own limit when it is smaller, so this only bounds the memory of those with a
+# larger one.
 _DEFAULT_CONTEXT = 8192
 _MAGIC = b"GGUF"
 _SHARD = re.compile(r"-(\d{5})-of-\d{5}\.gguf$")
@@ -43,14 +44,14 @@ class LlamaCpp:
     def choose(self, objects: Sequence[RemoteObject]) -> Sequence[RemoteObject]:
         if not any(item.path.endswith(".gguf") for item in objects):
             raise WeightsError(
-                "The weights have no .gguf file: the engine llamacpp reads GGUF (convert the model, or use vllm)."
+                "The weights have no .gguf file: the engine llamacpp reads GGUF (convert them, or use vllm)."
             )
         return [item for item in objects if item.path.endswith((".gguf", ".jinja"))]
 
     def check(self, settings: Settings) -> None:
         if settings.model_type != "textgen":
             raise ConfigurationError(
-                f"The engine llamacpp serves text generation, not {settings.model_type}: use onnx, tei or vllm."
+                f"The engine llamacpp serves textgen, not {settings.model_type}: use onnx, tei or vllm."
             )
         checked_arguments(self.name, _ARGUMENTS, settings.engine_args)
 

@@ -36,7 +36,8 @@ class Onnx:
         missing = [name for name in _NEEDED if name not in paths]
         if missing:
             raise WeightsError(
-                f"The weights have no {', no '.join(missing)}: the engine onnx reads a sentence-transformers folder."
+                f"The weights have no {', no '.join(missing)}: the engine onnx reads a "
+                "sentence-transformers folder."
             )
         return [item for item in objects if item.path in (*_NEEDED, *_ALSO_READ)]
 

@@ -76,7 +76,8 @@ _ARGUMENTS = {
     "rope-scaling": _JSON,
     "enable-log-requests": _FLAG,
     "disable-log-stats": _FLAG,
-    # Runs Python that lies among the weights. The weights are the account's own bucket; only an admin can set this.
+    # Runs Python that lies among the weights. The weights are the account's own bucket; only an admin
+    # can set this.
     "trust-remote-code": _FLAG,
 }
 _FILES = frozenset({"chat-template"})

@@ -9,8 +9,9 @@
         snapshots/<id>.lock             held shared by every engine that reads the snapshot
         derived/<id>/                   what an engine made of it (the ONNX graph)
 
-A new version of the weights is a new snapshot: what a running engine has open never changes under it, and switching is
-one rename. Snapshots that nothing reads any more go when a newer one is there. Nothing outside these names is touched.
+A new version of the weights is a new snapshot: what a running engine has open never changes under it, and
+switching is one rename. Snapshots that nothing reads any more go when a newer one is there. Nothing outside
+these names is touched.
 """
 
 from __future__ import annotations

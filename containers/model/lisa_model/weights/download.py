@@ -1,7 +1,8 @@
 """Fetching objects in parallel ranges, so that an interrupted fetch goes on where it stopped.
 
-An object grows in `<name>.part`; every range that is completely in it is noted in `<name>.done`. Both names hold the
-version (ETag) of the object, so a changed object never continues an old one. Only a checked file gets its final name.
+An object grows in `<name>.part`; every range that is completely in it is noted in `<name>.done`. Both names
+hold the version (ETag) of the object, so a changed object never continues an old one. Only a checked file
+gets its final name.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ class Downloader:
     def fetch(self, downloads: Sequence[Download]) -> None:
         """Raises ObjectChangedError when an object was replaced or deleted meanwhile: list again."""
         progress = _Progress(sum(d.item.size for d in downloads), self._say)
-        # Objects are checked in the pool as well: hashing lets other threads run, and many shards are the rule.
+        # Objects are checked in the pool as well: hashing lets other threads run, and many shards
+        # are the rule.
         with ThreadPoolExecutor(self._parallel) as ranges, ThreadPoolExecutor(self._parallel) as files:
             futures = [files.submit(self._fetch_one, download, ranges, progress) for download in downloads]
             try:
@@ -82,7 +84,8 @@ class Downloader:
                 part.replace(download.file)
                 journal.unlink(missing_ok=True)
                 return
-            # The ranges in the journal may be the damaged ones (a crash of the machine): nothing of it is kept.
+            # The ranges in the journal may be the damaged ones (a crash of the machine):
+            # nothing of it is kept.
             part.unlink()
             journal.unlink(missing_ok=True)
             progress.add(-item.size, fetched=False)

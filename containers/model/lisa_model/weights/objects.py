@@ -116,9 +116,10 @@ class S3Objects:
     def fingerprint(self, item: RemoteObject) -> Fingerprint:
         """The strongest check that S3 gives for this object and that the standard library can compute.
 
-        `lisa models push` notes the file's SHA-256 in the object's metadata. An ETag is an MD5 only of plain uploads
-        that are not encrypted with KMS; of a multipart upload it hashes the parts' MD5s, for which the parts' size
-        is asked for. Checksums of type COMPOSITE hash the parts' checksums, and are not used.
+        `lisa models push` notes the file's SHA-256 in the object's metadata. An ETag is an MD5 only of
+        plain uploads that are not encrypted with KMS; of a multipart upload it hashes the parts' MD5s, for
+        which the parts' size is asked for. Checksums of type COMPOSITE hash the parts' checksums, and are
+        not used.
         """
         try:
             head = self._client.head_object(
