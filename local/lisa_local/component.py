@@ -94,7 +94,7 @@ class Settings:
 
 
 def settings_from_arguments(component: str) -> Settings:
-    """Settings of the state folder that the command line names; ends the process with a sentence otherwise."""
+    """Settings of the state folder that the command line names; exits with a sentence otherwise."""
     if len(sys.argv) != 2:
         sys.exit(f"usage: python -m lisa_local.{component} STATE_FOLDER")
     try:

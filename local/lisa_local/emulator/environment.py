@@ -14,7 +14,7 @@ from lisa_local.component import Settings
 FUNCTION_VARIABLES = frozenset(
     {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "GATEWAY_PORT", "LAMBDA_ACCOUNT_CONCURRENCY"}
 )
-"""What functions see of this environment, and the two settings that the emulator's runtime reads while running."""
+"""What functions see of this environment, and two settings that the emulator reads while running."""
 
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ")
 
@@ -27,7 +27,7 @@ def state_folder(settings: Settings) -> Path:
 
 
 def enter(settings: Settings) -> None:
-    """Replace this process's environment, and clear the folder of temporary files that an earlier run left."""
+    """Replace this process's environment, and clear the temporary files that an earlier run left."""
     folder = state_folder(settings)
     temporary = folder / "tmp"
     shutil.rmtree(temporary, ignore_errors=True)  # unpacked functions and layers of killed workers

@@ -34,7 +34,7 @@ async def _balancers(_: web.Request) -> web.Response:
 
 
 def balancers() -> dict[str, Any]:
-    """Load balancers as the emulator holds them, without the API's 30 calls: the door reads this twice a second."""
+    """Load balancers as the emulator holds them, in one answer: the door reads it twice a second."""
     return {
         "loadBalancers": [
             {

@@ -127,8 +127,8 @@ POLICY = {
 async def ensure(settings: Settings) -> None:
     """Create the user and its key, once, and write the key to `operator.json`.
 
-    Nobody else can: no key is root over HTTP. A key file that does not fit the emulator's state (one of the two
-    was restored or removed) is replaced.
+    Nobody else can: no key is root over HTTP. A key file that does not fit the emulator's state (one of the
+    two was restored or removed) is replaced.
     """
     path = settings.home / "operator.json"
     with request_scope(settings.account, settings.region):

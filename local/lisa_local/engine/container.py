@@ -79,7 +79,7 @@ class Container:
         self._stopping = self.oom_killed = False
         try:
             with self.log.open("ab", buffering=0) as log:
-                # The engine has one thread, its main one, so the parent-death signal means the engine's death.
+                # Started by the main thread, so the parent-death signal means the engine's death.
                 self.process = subprocess.Popen(
                     self.command,
                     env=dict(self.environment),

@@ -1,8 +1,8 @@
 """As whom PostgreSQL runs, and how it reaches its programs and its data.
 
 PostgreSQL refuses to run as root. Root runs it as `nobody`, who may not be able to pass the folders above the
-state folder or the checkout (`/root` is closed to others). The data is then reached through an open descriptor,
-which needs no permission on the folders above; programs that cannot be reached are copied.
+state folder or the checkout (`/root` is closed to others). The data is then reached through an open
+descriptor, which needs no permission on the folders above; programs that cannot be reached are copied.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Account:
 
     @contextmanager
     def data(self, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-        """A path of the data folder that works in a child process of this account, and what to start it with."""
+        """A path of the data folder for a child process of this account, and what to start it with."""
         options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "cwd": "/"}
         if self.user is None:
             yield str(folder), options

@@ -74,7 +74,7 @@ def _forget_stopped(context: Context) -> None:
 
 
 def issue(context: Context, authorization: str) -> dict[str, str] | None:
-    """Credentials for the container that holds this token; None when there is none, or its task has stopped."""
+    """Credentials for the container that holds this token; None when no running task has it."""
     task = next(
         (
             task

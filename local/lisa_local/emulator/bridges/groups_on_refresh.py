@@ -1,7 +1,7 @@
 """Tokens that `/oauth2/token` refreshes keep the user's groups, as Cognito's do.
 
-As shipped the groups are lost there; the API's refresh (`InitiateAuth`) keeps them, and the emulator has a path
-from the one to the other for refresh tokens that the API issued. Every refresh takes it here.
+As shipped the groups are lost there; the API's refresh (`InitiateAuth`) keeps them, and the emulator has a
+path from the one to the other for refresh tokens that the API issued. Every refresh takes it here.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """No access key is root over HTTP.
 
-As shipped, `test`, any twelve digits and every `Authorization` header that is not AWS's count as the account's
-root, whatever their secret. Root remains what has no key at all and came unsigned: the emulator itself, and the
-few Cognito operations that AWS serves unsigned too.
+As shipped, `test`, any twelve digits and every `Authorization` header that is not AWS's count as the
+account's root, whatever their secret. Root remains what has no key at all and came unsigned: the few Cognito
+operations that AWS serves unsigned too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """ECS services: a stopped task is replaced, and counts from templates are numbers.
 
-As shipped `StopTask` leaves a service one task short for ever, and `DesiredCount: !Ref <parameter>` arrives as
-a string that its arithmetic refuses.
+As shipped `StopTask` leaves a service one task short for ever, and `DesiredCount: !Ref <parameter>` arrives
+as a string that its arithmetic refuses.
 """
 
 from __future__ import annotations

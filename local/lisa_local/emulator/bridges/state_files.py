@@ -70,7 +70,8 @@ class Blobs:
             value = path.read_bytes()
         except OSError as error:
             raise ComponentError(
-                f"{path}, a part of the saved state, cannot be read ({error.strerror}): start afresh with `lisa reset`."
+                f"{path}, a part of the saved state, cannot be read ({error.strerror}): "
+                "start afresh with `lisa reset`."
             ) from None
         if hashlib.sha256(value).hexdigest() != digest:
             raise ComponentError(

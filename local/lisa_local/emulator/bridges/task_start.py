@@ -1,7 +1,7 @@
 """How a task's container starts, is watched and ends.
 
-- The engine is told, by labels, which port to wait for before it answers a start. In a rolling update it waits
-  for the target group's health check, as AWS does, for the emulator stops the old task one second later.
+- The engine is told, by labels, which port to wait for before it answers a start. In a rolling update it
+  waits for the target group's health check, as AWS does: the emulator stops the old task one second later.
 - A task whose container is gone (the engine was restarted) is replaced. As shipped, only a container that is
   there and says it exited counts, and each is asked ten times a second.
 - A container gets the time to end that its definition gives (`stopTimeout`); as shipped, five seconds.
@@ -30,11 +30,21 @@ REPLACEMENT_SECONDS = 60
 
 _WAIT_SECONDS = 20
 
+_NEEDED = (
+    "_tasks",
+    "_services",
+    "_task_is_active",
+    "_maybe_mark_stopped",
+    "_mark_task_stopped",
+    "_cleanup_task_resources",
+    "_cluster_name_from_arn",
+    "_schedule_service_deployment_completion",
+)
+
 
 def install(_: Context) -> None:
     build = original(ecs, "_build_run_kwargs")
-    for name in ("_tasks", "_services", "_task_is_active", "_maybe_mark_stopped", "_mark_task_stopped",
-                 "_cleanup_task_resources", "_cluster_name_from_arn", "_schedule_service_deployment_completion"):  # fmt: skip
+    for name in _NEEDED:
         original(ecs, name)
     original(alb, "_tgs")
 
@@ -69,11 +79,15 @@ def _labels(cdef: dict[str, Any], ports: list[int], task: dict[str, Any] | None)
 
 
 def _replaces_running_task(task: dict[str, Any]) -> bool:
-    return task.get("group", "").startswith("service:") and any(
-        other is not task and other.get("group") == task["group"] and other.get("clusterArn") == task["clusterArn"]
+    if not task.get("group", "").startswith("service:"):
+        return False
+    service = (task["group"], task["clusterArn"])
+    return any(
+        other is not task
+        and (other.get("group"), other.get("clusterArn")) == service
         and other.get("lastStatus") == "RUNNING"
         for other in list(ecs._tasks.values())
-    )  # fmt: skip
+    )
 
 
 def _target_group(task: dict[str, Any], container: str) -> tuple[dict[str, Any], int] | None:

@@ -1,6 +1,7 @@
 """Loopback counts as TLS in policies.
 
-SAM's own bucket policy, and ours, refuse requests that did not come over TLS; nothing here leaves the machine.
+SAM's own bucket policy, and ours, refuse requests that did not come over TLS; nothing here leaves the
+machine.
 """
 
 from __future__ import annotations
