@@ -77,8 +77,7 @@ def main(target: str, artifacts: Path) -> None:
     install(match[1], MACHINES[match[2]], site)
     strip(site)
     add_lisa(site)
-    # stderr, because `sam build` shows only that of a build
-    print(f"layer lisa for {target}: {size(site) / 1e6:.1f} MB unpacked", file=sys.stderr)
+    print(f"layer lisa for {target}: {size(site) / 1e6:.1f} MB unpacked")
 
 
 if __name__ == "__main__":

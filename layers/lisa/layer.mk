@@ -8,4 +8,4 @@ BUILDER := $(or $(PYTHON),python3)
 
 .PHONY: build-Lisa
 build-Lisa:
-	$(BUILDER) $(LAYER_FOLDER)/build_layer.py $(notdir $(TARGET_FOLDER)) "$(ARTIFACTS_DIR)"
+	@$(BUILDER) $(LAYER_FOLDER)/build_layer.py $(notdir $(TARGET_FOLDER)) "$(ARTIFACTS_DIR)"
