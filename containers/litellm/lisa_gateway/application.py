@@ -8,11 +8,12 @@ from lisa.identity import TokenVerifier
 from lisa.models.routes import Route
 
 from lisa_gateway.access_log import AccessLog
-from lisa_gateway.catalogue import Catalogue, Store, Watcher
+from lisa_gateway.catalogue import POLL_SECONDS, Catalogue, Store, Watcher
 from lisa_gateway.forwarding import Forwarder
 from lisa_gateway.gateway import Gateway
 from lisa_gateway.http.client import Pool
 from lisa_gateway.http.server import Server
+from lisa_gateway.litellm_process import COMMAND as LITELLM_COMMAND
 from lisa_gateway.litellm_process import LiteLLM, ReadSecret
 from lisa_gateway.metrics import Metrics
 from lisa_gateway.settings import Settings
@@ -31,15 +32,19 @@ class Application:
         store: Store,
         read_secret: ReadSecret,
         access_log: AccessLog | None = None,
+        poll_seconds: float = POLL_SECONDS,
+        litellm_command: tuple[str, ...] = LITELLM_COMMAND,
     ) -> None:
         self._settings = settings
-        self._store = store
         self._pool = Pool()
         self._access_log = access_log or AccessLog()
         self.catalogue = Catalogue()
         self.metrics = Metrics()
         self.litellm = LiteLLM(
-            self._pool, read_secret=read_secret, allowed_hosts=settings.allowed_provider_hosts
+            self._pool,
+            read_secret=read_secret,
+            allowed_hosts=settings.allowed_provider_hosts,
+            command=litellm_command,
         )
         self.gateway = Gateway(
             verifier=verifier,
@@ -56,7 +61,13 @@ class Application:
             "lisa_gateway_models": ("Routes in use.", lambda: float(len(self.catalogue.routes))),
             "lisa_gateway_connections": ("Client connections.", lambda: float(len(self.server.connections))),
         }
-        self._watcher = Watcher(store, settings.instance_id, self._publish, asyncio.get_running_loop())
+        self._watcher = Watcher(
+            store,
+            settings.instance_id,
+            self._publish,
+            asyncio.get_running_loop(),
+            poll_seconds=poll_seconds,
+        )
 
     async def start(self) -> int:
         """Listens and starts to load the catalogue; the port in use."""

@@ -4,10 +4,10 @@ import asyncio
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Mapping
-from types import MappingProxyType
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from lisa.models.engines import speaks
 from lisa.models.routes import HostedTarget, ProviderTarget, Route
 
 from lisa_gateway.endpoints import ENDPOINTS
@@ -18,23 +18,11 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 HEARTBEAT_SECONDS = 10.0
 
-# The routes that each engine answers itself; every other route of a hosted model goes through LiteLLM.
-_CHAT = frozenset({"chat/completions", "completions", "responses", "messages", "messages/count_tokens"})
-ENGINE_ROUTES: Mapping[str, frozenset[str]] = MappingProxyType(
-    {
-        "vllm": _CHAT | {"embeddings", "rerank", "audio/transcriptions", "audio/translations"},
-        "llamacpp": _CHAT,
-        "onnx": frozenset({"embeddings"}),
-        "tgi": frozenset({"chat/completions", "completions"}),
-        "tei": frozenset({"embeddings", "rerank"}),
-    }
-)
-
 
 class LiveRoute:
     """A route with everything that a request needs, made ready once."""
 
-    __slots__ = ("address", "allowed", "engine", "heads", "info", "needs_litellm", "route")
+    __slots__ = ("address", "allowed", "heads", "needs_litellm", "route")
 
     def __init__(self, route: Route) -> None:
         self.route = route
@@ -42,19 +30,17 @@ class LiveRoute:
         self.address = Address()
         # The request's head for each endpoint that the engine speaks; what is missing goes through LiteLLM.
         self.heads: dict[str, bytes] = {}
-        self.engine = ""
         target = route.target
         if isinstance(target, HostedTarget):
-            self.engine = target.engine
             url = urlsplit(target.base_url)
             self.address = Address(host=url.hostname or "", port=url.port or 80)
-            for name in ENGINE_ROUTES.get(target.engine, frozenset()):
-                if route.mode in ENDPOINTS[name].modes:
+            for name, endpoint in ENDPOINTS.items():
+                if speaks(target.engine, name) and route.mode in endpoint.modes:
                     self.heads[name] = request_head(
-                        f"{url.path.rstrip('/')}{ENDPOINTS[name].path}", target.host_header
+                        f"{url.path.rstrip('/')}{endpoint.path}", target.host_header
                     )
         self.needs_litellm = isinstance(target, ProviderTarget) or any(
-            route.mode in endpoint.modes and name not in self.heads and name in _CHAT
+            route.mode in endpoint.modes and route.mode == "chat" and name not in self.heads
             for name, endpoint in ENDPOINTS.items()
         )
 
@@ -92,6 +78,10 @@ class Catalogue:
     def replace(self, version: int, routes: list[Route]) -> None:
         live = {}
         for route in routes:
+            known = self.routes.get(route.model_id)
+            if known is not None and known.route == route:
+                live[route.model_id] = known
+                continue
             try:
                 live[route.model_id] = LiveRoute(route)
             except ValueError:

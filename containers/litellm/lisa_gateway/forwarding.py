@@ -137,6 +137,7 @@ class Forwarder:
             body,
             connection.headers,
             model=call.live.route.model_id,
+            hosted=not call.address.path,
             context_window=call.live.route.context_window,
             input_field=next((name for name in ("messages", "prompt", "input") if name in fields), "model"),
         )

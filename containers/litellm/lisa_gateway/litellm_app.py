@@ -152,7 +152,7 @@ def main() -> None:
         LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS="True",
         LITELLM_MODE="PRODUCTION",
         LITELLM_TELEMETRY="False",
-        LITELLM_LOG="ERROR",
+        LITELLM_LOG="CRITICAL",  # its tracebacks may hold what a caller wrote
         NO_DOCS="True",
         NO_REDOC="True",
         DISABLE_ADMIN_UI="True",

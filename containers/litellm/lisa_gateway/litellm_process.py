@@ -30,6 +30,7 @@ from lisa_gateway.upstream_errors import unavailable
 
 log = logging.getLogger(__name__)
 
+COMMAND = (sys.executable, "-m", "lisa_gateway.litellm_app")
 START_SECONDS = 90.0
 PROBE_SECONDS = 0.2
 MAX_BACKOFF_SECONDS = 30.0
@@ -50,7 +51,7 @@ class LiteLLM:
         *,
         read_secret: ReadSecret,
         allowed_hosts: tuple[str, ...] = (),
-        command: tuple[str, ...] = (sys.executable, "-m", "lisa_gateway.litellm_app"),
+        command: tuple[str, ...] = COMMAND,
     ) -> None:
         self._pool = pool
         self._read_secret = read_secret
@@ -234,12 +235,14 @@ class LiteLLM:
         """LiteLLM's parameters for a model; None when it cannot be served now."""
         target = live.route.target
         if not isinstance(target, ProviderTarget):
-            return {
+            # A hosted model on a route that its engine does not speak.
+            hosted: dict[str, Any] = {
                 "model": f"openai/{live.route.model_id}",
                 "api_base": target.base_url.rstrip("/") + "/v1",
                 "api_key": "none",
                 "extra_headers": {"Host": target.host_header},
             }
+            return hosted
         params: dict[str, Any] = {"model": target.model}
         if target.api_base:
             host = urlsplit(target.api_base).hostname or ""

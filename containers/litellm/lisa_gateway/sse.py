@@ -8,7 +8,10 @@ MAX_EVENT_BYTES = 4 << 20
 _INPUT = re.compile(rb'"(?:prompt_tokens|input_tokens)"\s*:\s*(\d{1,12})')
 _OUTPUT = re.compile(rb'"(?:completion_tokens|output_tokens)"\s*:\s*(\d{1,12})')
 _BOUNDARY = re.compile(rb"\r?\n\r?\n")
-_NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
+# No choices at all, as engines send it, or one that says nothing, as LiteLLM sends it.
+_NO_CHOICES = re.compile(
+    rb'"choices"\s*:\s*\[\s*(?:\{\s*"index"\s*:\s*0\s*,\s*"delta"\s*:\s*\{\s*\}\s*\}\s*)?\]'
+)
 _FINISHED = re.compile(rb'"finish_reason"\s*:\s*"')
 _NULL_CONTENT = re.compile(rb'"content"\s*:\s*null\s*,\s*|,?\s*"content"\s*:\s*null')
 
@@ -31,7 +34,7 @@ def find_usage(data: bytes) -> tuple[int, int] | None:
 class EventFilter:
     """Passes events on as they come; `usage` holds what was counted so far.
 
-    With `drop_usage`, the event that only carries usage (its `choices` are empty) is taken out: the gateway
+    With `drop_usage`, the event that only carries usage (its `choices` say nothing) is taken out: the gateway
     asked the engine for it, the caller did not. A closing event's `content: null` is taken out as well, which
     strict clients refuse.
     """

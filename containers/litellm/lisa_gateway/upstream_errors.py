@@ -19,9 +19,7 @@ _LIMIT = re.compile(r"(?:maximum|max|limit|available|window|size)\D{0,60}?(\d{2,
 # LiteLLM wraps what a provider said: "litellm.RateLimitError: RateLimitError: OpenAIException - ...".
 _WRAPPING = re.compile(r"^(?:litellm\.)?[A-Za-z.]+(?:Error|Exception)\s*[:-]\s*")
 _CONNECTION = re.compile(
-    r"Connection error|APIConnectionError|Cannot connect|Connection refused|ServiceUnavailable|InternalServerError:"
-    r".*Connect",
-    re.IGNORECASE,
+    r"Connection error|APIConnectionError|Cannot connect|Connection refused|ServiceUnavailable", re.IGNORECASE
 )
 
 
@@ -44,6 +42,7 @@ def translate(
     headers: dict[bytes, bytes],
     *,
     model: str,
+    hosted: bool,
     context_window: int | None,
     input_field: str,
 ) -> LisaError:
@@ -71,6 +70,12 @@ def translate(
         error = LisaError(
             f"The provider refused this deployment's credentials for `{model}`; tell an administrator.",
             code="provider_credentials_refused",
+            status=502,
+        )
+    elif status == 404 and not hosted:
+        error = LisaError(
+            f"The provider does not know `{model}` or this route; tell an administrator.",
+            code="provider_not_found",
             status=502,
         )
     elif status in {502, 503, 504, 404, 408, 529} or (status == 500 and _CONNECTION.search(said)):
