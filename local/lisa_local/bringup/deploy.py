@@ -131,7 +131,16 @@ class Deployment:
         }
         with log_path.open("wb") as log:
             process = subprocess.Popen(
-                [str(SAM), command, "--config-env", "local", *arguments],
+                # The configuration file is looked for beside the template, which is the built one.
+                [
+                    str(SAM),
+                    command,
+                    "--config-file",
+                    str(ROOT / "samconfig.toml"),
+                    "--config-env",
+                    "local",
+                    *arguments,
+                ],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.DEVNULL,

@@ -110,10 +110,10 @@ class Control:
         return any("lisa_local.supervisor" in _command(child) for child in psutil.Process().children())
 
     def _last_words(self, component: str) -> str:
-        lines = [
-            line for line in logfiles.last_lines(self._home.logs / f"{component}.log", 6) if line.strip()
-        ]
-        words = "".join(f"\n    {line}" for line in lines)
+        lines = logfiles.last_lines(self._home.logs / f"{component}.log", 12)
+        # A component that is tried again says the same again.
+        distinct = list(dict.fromkeys(line for line in lines if line.strip()))[-6:]
+        words = "".join(f"\n    {line}" for line in distinct)
         return f"{component} does not start; its log ends with:{words}\nAll of it: lisa logs {component}"
 
     def _ask(self, request: str) -> Cloud | None:

@@ -17,6 +17,7 @@ from lisa_local.emulator.bridges import (
     control_routes,
     function_workers,
     groups_on_refresh,
+    nested_stacks,
     no_root,
     services,
     state_files,
@@ -38,6 +39,7 @@ BRIDGES: tuple[Bridge, ...] = (
     task_start.BRIDGE,
     services.BRIDGE,
     addresses.BRIDGE,
+    nested_stacks.BRIDGE,
     groups_on_refresh.BRIDGE,
     state_files.BRIDGE,
 )
