@@ -20,6 +20,8 @@ from lisa_model.errors import StartError, WeightsError
 # SIGTERM must end the container within 5 s; a rolling update has taken the target out of service before.
 _DRAIN_S = 4.0
 _TICK_S = 0.05
+# A slot is free when the last token is made: its answer still has to be written.
+_LAST_BYTES_S = 0.3
 
 
 def main() -> int:
@@ -46,10 +48,14 @@ def main() -> int:
 
 def drain(server: xllamacpp.Server) -> None:
     """Lets running requests end, for a while."""
-    deadline = time.monotonic() + _DRAIN_S
     pause = threading.Event()
-    while time.monotonic() < deadline and _busy(server):
+    now = time.monotonic()
+    deadline, idle_since = now + _DRAIN_S, now
+    while now < min(deadline, idle_since + _LAST_BYTES_S):
         pause.wait(_TICK_S)
+        now = time.monotonic()
+        if _busy(server):
+            idle_since = now
 
 
 def _busy(server: xllamacpp.Server) -> bool:

@@ -13,6 +13,8 @@ from lisa_model.errors import ConfigurationError
 ENGINES = ("vllm", "tgi", "tei", "llamacpp", "onnx")
 ArgValue = str | int | float | bool | list[object] | dict[str, object]
 
+_DEFAULT_HOST = "0.0.0.0"  # noqa: S104 -- the security group of the container decides who reaches it
+
 # What a model's definition may not set: our names, the credentials, and what changes which code is run.
 _RESERVED_NAMES = re.compile(r"^(LISA_.*|AWS_.*|HOST|PORT|PATH|LD_.*|PYTHON.*)$")
 _ENVIRONMENT_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
@@ -28,11 +30,11 @@ class Settings:
     model_type: str
     bucket: str
     prefix: str  # ends with "/"
-    host: str = "0.0.0.0"  # noqa: S104 -- inside a container; the security group decides who reaches it
-    port: int = 8080
+    host: str
+    port: int
+    weights_dir: Path
     context_window: int | None = None
     engine_args: Mapping[str, ArgValue] = field(default_factory=dict)
-    weights_dir: Path = Path("/var/lib/lisa/weights")
     container_environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -59,11 +61,11 @@ class Settings:
             model_type=environ.get("LISA_MODEL_TYPE") or "textgen",
             bucket=match["bucket"],
             prefix=prefix + "/",
-            host=environ.get("HOST") or cls.host,
-            port=_integer("PORT", environ.get("PORT") or str(cls.port), 1, 65535),
+            host=environ.get("HOST") or _DEFAULT_HOST,
+            port=_integer("PORT", environ.get("PORT") or "8080", 1, 65535),
             context_window=_integer("LISA_CONTEXT_WINDOW", context, 1, 100_000_000) if context else None,
             engine_args=_json_object(environ, "LISA_ENGINE_ARGS"),
-            weights_dir=Path(environ.get("LISA_WEIGHTS_DIR") or cls.weights_dir),
+            weights_dir=Path(environ.get("LISA_WEIGHTS_DIR") or "/var/lib/lisa/weights"),
             container_environment=_container_environment(environ),
         )
 

@@ -59,7 +59,7 @@ _TEI_ARGUMENTS = {
 
 
 class Tgi:
-    """`text-generation-launcher`. Its answers name the model by its folder: the gateway puts the name right."""
+    """`text-generation-launcher`. Its answers name the model by its folder; the gateway rights that."""
 
     name = "tgi"
     health_path = "/health"

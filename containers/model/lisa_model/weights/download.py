@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,13 +36,9 @@ class Download:
 class Downloader:
     """Fetches a set of objects. The caller holds the cache's lock."""
 
-    def __init__(
-        self, objects: S3Objects, say: Say, range_size: int = RANGE_SIZE, parallel: int = PARALLEL
-    ) -> None:
+    def __init__(self, objects: S3Objects, say: Say) -> None:
         self._objects = objects
         self._say = say
-        self._range_size = range_size
-        self._parallel = parallel
         self._cancelled = threading.Event()
 
     def fetch(self, downloads: Sequence[Download]) -> None:
@@ -50,11 +46,12 @@ class Downloader:
         progress = _Progress(sum(d.item.size for d in downloads), self._say)
         # Objects are checked in the pool as well: hashing lets other threads run, and many shards
         # are the rule.
-        with ThreadPoolExecutor(self._parallel) as ranges, ThreadPoolExecutor(self._parallel) as files:
+        with ThreadPoolExecutor(PARALLEL) as ranges, ThreadPoolExecutor(PARALLEL) as files:
             futures = [files.submit(self._fetch_one, download, ranges, progress) for download in downloads]
             try:
                 for future in as_completed(futures):
-                    future.result()
+                    if not isinstance(future.exception(), _CancelledError):  # another one has the reason
+                        future.result()
             except BaseException:
                 self._cancelled.set()
                 files.shutdown(wait=False, cancel_futures=True)
@@ -71,14 +68,21 @@ class Downloader:
             progress.add(sum(self._length(item, start) for start in done), fetched=False)
             with part.open("r+b" if part.exists() else "w+b") as file, journal.open("a") as notes:
                 file.truncate(item.size)
-                starts = [start for start in range(0, item.size, self._range_size) if start not in done]
-                tasks = [
-                    ranges.submit(self._fetch_range, item, start, file.fileno(), progress) for start in starts
-                ]
-                for start, task in zip(starts, tasks, strict=True):
-                    task.result()
-                    notes.write(f"{self._range_size} {start}\n")
-                    notes.flush()
+                starts = [start for start in range(0, item.size, RANGE_SIZE) if start not in done]
+                tasks = {
+                    ranges.submit(self._fetch_range, item, start, file.fileno(), progress): start
+                    for start in starts
+                }
+                try:
+                    for task in as_completed(tasks):
+                        task.result()
+                        notes.write(f"{RANGE_SIZE} {tasks[task]}\n")
+                        notes.flush()
+                except BaseException:
+                    self._cancelled.set()
+                    raise
+                finally:
+                    wait(tasks)  # nothing may write to the file's number once it is closed
                 os.fsync(file.fileno())
             if fingerprint.matches(part):
                 part.replace(download.file)
@@ -103,11 +107,11 @@ class Downloader:
         return {
             int(entry[1])
             for entry in noted
-            if len(entry) == 2 and entry[0] == str(self._range_size) and entry[1].isdigit()
+            if len(entry) == 2 and entry[0] == str(RANGE_SIZE) and entry[1].isdigit()
         }
 
     def _length(self, item: RemoteObject, start: int) -> int:
-        return min(self._range_size, item.size - start)
+        return min(RANGE_SIZE, item.size - start)
 
     def _fetch_range(self, item: RemoteObject, start: int, file: int, progress: _Progress) -> None:
         position, end = start, start + self._length(item, start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import re
 import zlib
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
 
 from lisa_model.errors import StoreUnavailableError, WeightsError
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _SHA256 = re.compile(r"^[0-9a-f]{64}$")
 _MD5 = re.compile(r"^[0-9a-f]{32}$")
 _MULTIPART_MD5 = re.compile(r"^[0-9a-f]{32}-(\d+)$")
-_READ_SIZE = 1 << 20
+_READ_SIZE = 256 << 10  # what a cut connection costs at most
 _MISSING = {"404", "NoSuchKey", "NotFound"}
 
 
@@ -166,14 +167,14 @@ class S3Objects:
             answer = self._client.get_object(
                 Bucket=self.bucket, Key=item.key, IfMatch=f'"{item.etag}"', Range=f"bytes={start}-{end - 1}"
             )
-            with answer["Body"] as body:
+            with contextlib.closing(answer["Body"]) as body:
                 while missing > 0:
                     block = body.read(min(missing, _READ_SIZE))
                     if not block:
                         break
                     missing -= len(block)
                     yield block
-        except HTTPClientError as error:  # reset, time-out, or a body that ended early
+        except (HTTPClientError, IncompleteReadError) as error:  # reset, time-out, or a body that ended early
             raise InterruptedReadError(str(error)) from error
         except (BotoCoreError, ClientError) as error:
             raise self._explain(error, "read", item.key) from error
