@@ -148,13 +148,20 @@ class Front:
             # Cognito shows the same page at both addresses; the emulator at one of them.
             target = "/oauth2/authorize" + target.removeprefix("/login")
 
-        def adapt(headers: CIMultiDict[str]) -> None:
+        def adapt(headers: CIMultiDict[str], body: bytes) -> bytes:
             # One origin: browsers need no permission for another.
             for name in [name for name in headers if _CORS.fullmatch(name)]:
                 headers.popall(name, None)
+            if not prefix:
+                return body
+            # Cognito knows nothing of the path before it.
             location = headers.get(hdrs.LOCATION, "")
-            if prefix and location.startswith("/") and not location.startswith("//"):
+            if location.startswith("/") and not location.startswith("//"):
                 headers[hdrs.LOCATION] = prefix + location
+            origin = f"http://{request.headers.get(hdrs.HOST, '')}"
+            for before in ('action="', 'href="', origin):
+                body = body.replace(f"{before}/".encode(), f"{before}{prefix}/".encode())
+            return body
 
         try:
             url = self._settings.emulator_url + target

@@ -44,6 +44,10 @@ _FORWARDED = frozenset({"forwarded", "x-real-ip"})
 _LOST = (aiohttp.ClientConnectionError, ConnectionError)
 
 
+Adapt = Callable[[CIMultiDict[str], bytes], bytes]
+"""Changes an answer's headers in place, and answers its new body; for small answers, which are read whole."""
+
+
 class BadGatewayError(Exception):
     """The target could not be reached, or broke off before it answered."""
 
@@ -189,7 +193,7 @@ class Proxy:
         request: web.BaseRequest,
         url: str,
         headers: CIMultiDict[str],
-        adapt: Callable[[CIMultiDict[str]], None] | None = None,
+        adapt: Adapt | None = None,
     ) -> web.StreamResponse:
         """Carry a request to one address.
 
@@ -210,7 +214,7 @@ class Proxy:
         body: Body,
         url: str,
         headers: CIMultiDict[str],
-        adapt: Callable[[CIMultiDict[str]], None] | None = None,
+        adapt: Adapt | None = None,
     ) -> web.StreamResponse:
         try:
             upstream = await self._client().request(
@@ -239,11 +243,13 @@ class _Lost(Exception):
 async def _answer(
     request: web.BaseRequest,
     upstream: aiohttp.ClientResponse,
-    adapt: Callable[[CIMultiDict[str]], None] | None,
+    adapt: Adapt | None,
 ) -> web.StreamResponse:
     headers = _end_to_end(upstream.headers)
     if adapt is not None:
-        adapt(headers)
+        body = adapt(headers, await upstream.read())
+        headers.popall(hdrs.CONTENT_LENGTH, None)
+        return web.Response(status=upstream.status, reason=upstream.reason, headers=headers, body=body)
     headers.setdefault(hdrs.SERVER, "lisa")
     response = web.StreamResponse(status=upstream.status, reason=upstream.reason, headers=headers)
     bodiless = request.method == hdrs.METH_HEAD or upstream.status in (204, 304)

@@ -88,6 +88,12 @@ POLICY = {
             "Resource": "*",
         },
         {
+            "Sid": "ReplaceTasks",
+            "Effect": "Allow",
+            "Action": "ecs:StopTask",
+            "Resource": "*",
+        },
+        {
             "Sid": "LookAround",
             "Effect": "Allow",
             "Action": [

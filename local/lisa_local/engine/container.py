@@ -88,7 +88,7 @@ class Container:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
-                    preexec_fn=die_with_parent,
+                    preexec_fn=die_with_parent,  # noqa: PLW1509 - no other thread runs
                 )
         except OSError as error:
             raise StartError(f"{self.image_name} cannot be started: {error}") from None

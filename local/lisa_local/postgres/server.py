@@ -84,7 +84,7 @@ class Server:
             self._process = subprocess.Popen(
                 [*command, "-D", path],
                 env=self._account.environment(),
-                preexec_fn=_die_with_component,
+                preexec_fn=_die_with_component,  # noqa: PLW1509 - no other thread runs yet
                 start_new_session=True,
                 **options,
             )

@@ -1,7 +1,7 @@
 """The emulator's own routes, which ask for no credentials, are closed.
 
-`/_ministack/reset` empties it, `/_ministack/config` changes it, others read messages, code and mail. Open stay
-its health and the routes that custom resources and wait conditions answer to, whose URLs hold a token.
+`/_ministack/reset` empties it, `/_ministack/config` changes it, others read messages, code and mail. Open
+stay its health and what custom resources and wait conditions answer to, whose URLs hold a token.
 """
 
 from __future__ import annotations

@@ -27,15 +27,16 @@ BLOB = "__lisa_blob__"
 BLOB_BYTES = 64 * 1024
 """Values from this size on are kept apart."""
 
+_REMEMBERED = 64
+
 
 class Blobs:
     """Large values of the state, by digest."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._names: dict[
-            int, tuple[bytes, str]
-        ] = {}  # id of a value -> the value, which keeps the id its own
+        # By identity, for digesting large values costs time at each save; only the latest are remembered.
+        self._names: dict[int, tuple[bytes, str]] = {}
 
     def store(self, value: bytes) -> str:
         known = self._names.get(id(value))
@@ -48,8 +49,13 @@ class Blobs:
             partial = path.with_name(digest + ".partial")
             partial.write_bytes(value)
             partial.replace(path)
-        self._names[id(value)] = (value, digest)
+        self._remember(value, digest)
         return digest
+
+    def _remember(self, value: bytes, digest: str) -> None:
+        self._names[id(value)] = (value, digest)
+        if len(self._names) > _REMEMBERED:
+            del self._names[next(iter(self._names))]
 
     def prune(self, state: Path) -> None:
         """Remove what no state file names any more; before the state is loaded."""
@@ -77,7 +83,7 @@ class Blobs:
             raise ComponentError(
                 f"{path}, a part of the saved state, is damaged: start afresh with `lisa reset`."
             )
-        self._names[id(value)] = (value, digest)
+        self._remember(value, digest)
         return value
 
 
