@@ -65,6 +65,7 @@ class Application:
             store,
             settings.instance_id,
             self._publish,
+            lambda: self.litellm.in_step,
             asyncio.get_running_loop(),
             poll_seconds=poll_seconds,
         )
@@ -79,9 +80,9 @@ class Application:
         gc.freeze()
         return port
 
-    async def _publish(self, version: int, routes: list[Route]) -> None:
+    def _publish(self, version: int, routes: list[Route]) -> None:
         self.catalogue.replace(version, routes)
-        await self.litellm.apply(self.catalogue.routes.values())
+        self.litellm.apply(self.catalogue.routes.values())
 
     async def stop(self, grace: float = DRAIN_SECONDS) -> None:
         await self._watcher.stop()

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -17,6 +18,9 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 HEARTBEAT_SECONDS = 10.0
+# How long a change waits for LiteLLM, which may just be starting, before it is acknowledged without: until
+# LiteLLM knows a model, calls of it answer 503.
+APPLY_SECONDS = 30.0
 
 
 class LiveRoute:
@@ -61,9 +65,6 @@ class Store(Protocol):
     def acknowledge(self, instance_id: str, version: int) -> None: ...
 
 
-Publish = Callable[[int, list[Route]], Awaitable[None]]
-
-
 class Catalogue:
     """The routes in use, by model id. Replaced as a whole, in the event loop's thread."""
 
@@ -90,7 +91,7 @@ class Catalogue:
 
 
 class Watcher:
-    """Looks at the table each second, publishes what changed and acknowledges it.
+    """Looks at the table each second, publishes what changed and acknowledges it once it is in force.
 
     In a thread of its own, because boto3 waits. While the table cannot be read the last catalogue stays.
     """
@@ -99,7 +100,8 @@ class Watcher:
         self,
         store: Store,
         instance_id: str,
-        publish: Publish,
+        publish: Callable[[int, list[Route]], None],
+        in_force: Callable[[], bool],
         loop: asyncio.AbstractEventLoop,
         *,
         poll_seconds: float = POLL_SECONDS,
@@ -108,12 +110,16 @@ class Watcher:
         self._store = store
         self._instance_id = instance_id
         self._publish = publish
+        self._in_force = in_force
         self._loop = loop
         self._poll_seconds = poll_seconds
-        self._heartbeats = max(1, round(heartbeat_seconds / poll_seconds))
+        self._heartbeat_seconds = heartbeat_seconds
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="catalogue", daemon=True)
-        self._version = -1
+        self._published = -1
+        self._published_at = 0.0
+        self._acknowledged = -1
+        self._acknowledged_at = 0.0
         self._failing = False
 
     def start(self) -> None:
@@ -124,41 +130,50 @@ class Watcher:
         await asyncio.to_thread(self._thread.join, 5)
 
     def _run(self) -> None:
-        silent = 0
         while not self._stop.is_set():
             try:
-                changed = self._poll()
-                silent = 0 if changed else silent + 1
-                if silent >= self._heartbeats:
-                    self._store.acknowledge(self._instance_id, self._version)
-                    silent = 0
-                if self._failing:
-                    log.info("the models table can be read again")
-                self._failing = False
+                self._look()
             except Exception as error:  # whatever it is, the next look may succeed
                 if not self._failing:
                     log.warning("the models table cannot be read", extra={"reason": str(error)})
                 self._failing = True
+            else:
+                if self._failing:
+                    log.info("the models table can be read again")
+                self._failing = False
             self._stop.wait(self._poll_seconds)
 
-    def _poll(self) -> bool:
-        if self._store.version() == self._version:
-            return False
-        version, routes = self._store.routes()
-        done = asyncio.run_coroutine_threadsafe(_await(self._publish(version, routes)), self._loop)
-        while not self._stop.is_set():
-            try:
-                done.result(timeout=0.5)
-                break
-            except TimeoutError:
-                continue
-        else:
-            done.cancel()
-            return False
-        self._version = version
-        self._store.acknowledge(self._instance_id, version)
+    def _look(self) -> None:
+        if self._store.version() != self._published:
+            version, routes = self._store.routes()
+            if not self._hand_over(version, routes):
+                return
+            self._published, self._published_at = version, time.monotonic()
+        if self._published != self._acknowledged:
+            self._await_force()
+        now = time.monotonic()
+        settled = now - self._published_at > APPLY_SECONDS or self._in_force()
+        due = self._published if settled else self._acknowledged
+        if due >= 0 and (due != self._acknowledged or now - self._acknowledged_at >= self._heartbeat_seconds):
+            self._store.acknowledge(self._instance_id, due)
+            self._acknowledged, self._acknowledged_at = due, now
+
+    def _hand_over(self, version: int, routes: list[Route]) -> bool:
+        """Publishes in the event loop's thread, and waits for that; False when the gateway is stopping."""
+        done = threading.Event()
+
+        def publish() -> None:
+            self._publish(version, routes)
+            done.set()
+
+        self._loop.call_soon_threadsafe(publish)
+        while not done.wait(0.1):
+            if self._stop.is_set():
+                return False
         return True
 
-
-async def _await(work: Awaitable[None]) -> None:
-    await work
+    def _await_force(self) -> None:
+        """Gives LiteLLM a moment, so that a change is acknowledged at this look and not at the next."""
+        deadline = time.monotonic() + self._poll_seconds
+        while not self._in_force() and time.monotonic() < deadline and not self._stop.wait(0.02):
+            pass

@@ -34,9 +34,6 @@ COMMAND = (sys.executable, "-m", "lisa_gateway.litellm_app")
 START_SECONDS = 90.0
 PROBE_SECONDS = 0.2
 MAX_BACKOFF_SECONDS = 30.0
-# How long a change of the catalogue waits for LiteLLM before it is acknowledged without; until LiteLLM knows
-# a model, calls of it answer 503.
-APPLY_SECONDS = 30.0
 RETRY_KEY_SECONDS = 10.0
 
 ReadSecret = Callable[[str], str]
@@ -64,8 +61,7 @@ class LiteLLM:
         self._registered: dict[str, LiveRoute] = {}
         self._provider_keys: dict[str, str] = {}
         self._changed = asyncio.Event()
-        self._in_step = asyncio.Event()
-        self._in_step.set()
+        self._in_step = True
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
 
@@ -83,27 +79,26 @@ class LiteLLM:
         head = f"POST {endpoint.path} HTTP/1.1\r\nhost: litellm\r\nauthorization: Bearer {self._key}\r\n"
         return self._address, head.encode()
 
-    async def apply(self, routes: Iterable[LiveRoute]) -> None:
-        """Makes LiteLLM's list of models equal to these routes; waits until it is, within limits."""
-        routes = [live for live in routes if live.route.state == "active"]
-        needed = any(live.needs_litellm for live in routes)
-        self._wanted = {live.route.model_id: live for live in routes if live.needs_litellm}
+    @property
+    def in_step(self) -> bool:
+        """Whether LiteLLM has been told of every model that was last applied."""
+        return self._in_step
+
+    def apply(self, routes: Iterable[LiveRoute]) -> None:
+        """From now on LiteLLM's list of models is to be equal to these; it soon is."""
+        self._wanted = {
+            live.route.model_id: live
+            for live in routes
+            if live.needs_litellm and live.route.state == "active"
+        }
         for model in set(self._registered) - set(self._wanted):
             del self._registered[model]
-        if not needed and self._keeper is None:
-            return
-        self._in_step.clear()
-        self._changed.set()
         if self._keeper is None:
+            if not self._wanted:
+                return
             self._keeper = asyncio.create_task(self._keep())
-        try:
-            async with asyncio.timeout(APPLY_SECONDS):
-                await self._in_step.wait()
-        except TimeoutError:
-            log.warning("LiteLLM does not know all models yet", extra={"missing": len(self._missing())})
-
-    def _missing(self) -> set[str]:
-        return set(self._wanted) - set(self._registered)
+        self._in_step = False
+        self._changed.set()
 
     async def _keep(self) -> None:
         """Starts the process, keeps its list in step while it lives, and starts it again when it has died."""
@@ -117,6 +112,7 @@ class LiteLLM:
             except Exception:
                 log.exception("LiteLLM could not be kept running")
             self._registered.clear()
+            self._in_step = False
             self._changed.set()
             backoff = 1.0 if time.monotonic() - started > 60 else min(backoff * 2, MAX_BACKOFF_SECONDS)
             await asyncio.sleep(backoff)
@@ -181,8 +177,8 @@ class LiteLLM:
             self._changed.clear()
             wanted = dict(self._wanted)
             complete = await self._send(wanted)
-            if not self._changed.is_set() and complete:
-                self._in_step.set()
+            if not self._changed.is_set():
+                self._in_step = True
             if not complete:
                 # A key that cannot be read, or a model that LiteLLM refuses: the others are served meanwhile.
                 with contextlib.suppress(TimeoutError):
@@ -203,7 +199,7 @@ class LiteLLM:
 
     async def _send(self, wanted: dict[str, LiveRoute]) -> bool:
         """Hands the list over; whether every model of it is registered now."""
-        models = []
+        models: list[dict[str, Any]] = []
         for model_id, live in wanted.items():
             params = await self._params(live)
             if params is not None:

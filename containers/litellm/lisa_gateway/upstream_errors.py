@@ -18,6 +18,7 @@ _OVERFLOW = re.compile(
 _LIMIT = re.compile(r"(?:maximum|max|limit|available|window|size)\D{0,60}?(\d{2,9})", re.IGNORECASE)
 # LiteLLM wraps what a provider said: "litellm.RateLimitError: RateLimitError: OpenAIException - ...".
 _WRAPPING = re.compile(r"^(?:litellm\.)?[A-Za-z.]+(?:Error|Exception)\s*[:-]\s*")
+_ADDED = re.compile(r"\s*LiteLLM: model group|\s*Received Model Group=")
 _CONNECTION = re.compile(
     r"Connection error|APIConnectionError|Cannot connect|Connection refused|ServiceUnavailable", re.IGNORECASE
 )
@@ -49,7 +50,8 @@ def translate(
     """The error to answer when an upstream answered with `status` (400 or more)."""
     detail = _detail(body)
     said = _message(detail, body)
-    retry_after = _seconds(headers.get(b"retry-after"))
+    # LiteLLM passes its provider's headers on with a prefix.
+    retry_after = _seconds(headers.get(b"retry-after") or headers.get(b"llm_provider-retry-after"))
     error: LisaError
     if status in {400, 413, 422} and (
         _OVERFLOW.search(said)
@@ -121,7 +123,7 @@ def _message(detail: dict[str, Any], body: bytes) -> str:
             text = ""
     while (match := _WRAPPING.match(text)) is not None:
         text = text[match.end() :]
-    text = text.split("Received Model Group=", 1)[0].strip()
+    text = _ADDED.split(text, maxsplit=1)[0].strip()
     return text[:MAX_MESSAGE]
 
 

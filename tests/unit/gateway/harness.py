@@ -343,6 +343,7 @@ def running(
     routes: Callable[[int], list[Route]] | None = None,
     read_secret: Callable[[str], str] | None = None,
     store: MemoryStore | None = None,
+    real_store: Any = None,
     litellm_command: tuple[str, ...] = (),
     **settings: Any,
 ) -> Iterator[Running]:
@@ -368,7 +369,7 @@ def running(
         application = Application(
             options,
             verifier=verifier,
-            store=store,
+            store=real_store or store,
             access_log=access_log,
             poll_seconds=0.02,
             read_secret=read_secret or (lambda arn: f"sk-of-{arn}"),
@@ -386,7 +387,7 @@ def running(
     thread.start()
     try:
         assert ready.wait(20)
-        if not store.down:
+        if not store.down and real_store is None:
             box["running"].await_version()
         yield box["running"]
     finally:

@@ -293,7 +293,7 @@ def test_errors_of_engines_get_one_shape(gateway, status, body, expected, code):
             "error": {
                 "type": "BadRequestError",
                 "code": 400,
-                "message": "This model's maximum context length is 4096 tokens. However, your prompt has 9000 input tokens",
+                "message": "This model's maximum context length is 4096 tokens. However, your prompt has 9000",
             }
         },
         {

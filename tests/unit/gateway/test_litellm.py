@@ -1,0 +1,330 @@
+"""External models, through the real LiteLLM in a process of its own, against a provider on loopback."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from lisa.models.routes import HostedTarget, ProviderTarget
+
+from tests.unit.gateway.harness import (
+    ALICE,
+    BOB,
+    DONE,
+    HELLO,
+    USAGE,
+    chat_answer,
+    chunk,
+    document,
+    events,
+    route,
+    running,
+    wait_for,
+)
+
+ROOT = Path(__file__).parents[3]
+PYTHON = ROOT / ".venvs/gateway/bin/python"
+START = 60
+
+
+def provider(model_id, port, *, model="openai/gpt-x", mode="chat", secret="arn:1", groups=()):
+    target = ProviderTarget(model=model, api_base=f"http://127.0.0.1:{port}/v1", secret_arn=secret)
+    return route(model_id, mode=mode, groups=groups, target=target)
+
+
+def read_secret(arn):
+    if arn == "arn:unreadable":
+        raise PermissionError("AccessDenied")
+    return f"sk-provider-{arn}"
+
+
+@pytest.fixture(scope="module")
+def shared():
+    assert PYTHON.exists(), "the gateway's environment is missing: run `make setup`"
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = f"{ROOT / 'containers/litellm'}:{ROOT / 'layers/lisa'}"
+
+    def routes(port):
+        tgi = HostedTarget(engine="tgi", base_url=f"http://127.0.0.1:{port}", host_header="tgi.internal")
+        return [
+            provider("x", port),
+            provider("team", port, groups=("team-b",)),
+            provider("nokey", port, secret=None),
+            provider("unreadable", port, secret="arn:unreadable"),
+            provider("down", 1),
+            provider("emb", port, mode="embedding"),
+            provider("img", port, mode="image_generation"),
+            provider("tts", port, mode="audio_speech"),
+            provider("stt", port, mode="audio_transcription", model="openai/whisper-1"),
+            route("tgi", target=tgi),
+            route("m", port=port),
+        ]
+
+    try:
+        with running(
+            routes=routes,
+            read_secret=read_secret,
+            litellm_command=(str(PYTHON), "-m", "lisa_gateway.litellm_app"),
+        ) as value:
+            wait_for(lambda: "x" in value.application.litellm._registered, START)
+            yield value
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+@pytest.fixture
+def gateway(shared, monkeypatch):
+    shared.upstream.reply = document(chat_answer())
+    shared.upstream.replies.clear()
+    shared.upstream.asked.clear()
+    shared.upstream.left.clear()
+    return shared
+
+
+def test_an_external_model_answers_and_its_provider_sees_its_own_key_only(gateway):
+    answer = gateway.chat(model="x", headers={"anthropic-beta": "b", "x-litellm-tags": "t"})
+    assert answer.status == 200
+    assert answer.json["choices"][0]["message"]["content"] == "hi"
+    assert answer.json["model"] == "x"
+    asked = gateway.upstream.asked[-1]
+    assert asked.headers["authorization"] == "Bearer sk-provider-arn:1"
+    assert asked.json["model"] == "gpt-x"
+    assert ALICE not in asked.raw_head
+    assert gateway.lines()[-1]["completionTokens"] == 3
+
+
+def test_a_server_without_keys_is_called_without_a_secret(gateway):
+    assert gateway.chat(model="nokey").status == 200
+    assert gateway.upstream.asked[-1].headers["authorization"] == "Bearer none"
+
+
+def test_groups_count_for_external_models_too(gateway):
+    assert gateway.chat(model="team", token=ALICE).status == 404
+    assert gateway.chat(model="team", token=BOB).status == 200
+
+
+def test_a_stream_comes_without_usage_unless_asked_and_is_counted(gateway):
+    pieces = [
+        chunk({"role": "assistant", "content": ""}),
+        chunk({"content": "hi"}),
+        chunk({}, "stop"),
+        USAGE,
+        DONE,
+    ]
+    for asked in (False, True):
+        gateway.upstream.reply = events(*pieces, gap=0.01)
+        answer = gateway.chat(
+            model="x", stream=True, **({"stream_options": {"include_usage": True}} if asked else {})
+        )
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        chunks = [
+            json.loads(line[6:]) for line in answer.body.decode().splitlines() if line.startswith("data: {")
+        ]
+        assert "".join(c["choices"][0]["delta"].get("content") or "" for c in chunks if c["choices"]) == "hi"
+        assert any("usage" in c and c["usage"] for c in chunks) is asked
+        assert answer.body.endswith(DONE)
+        assert gateway.lines()[-1]["completionTokens"] == 3
+        if not asked:
+            assert chunks[-1]["choices"][0]["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected", "code"),
+    [
+        (
+            401,
+            {
+                "error": {
+                    "message": "Incorrect API key provided: sk-provider-arn:1",
+                    "code": "invalid_api_key",
+                }
+            },
+            502,
+            "provider_credentials_refused",
+        ),
+        (403, {"error": {"message": "no"}}, 502, "provider_credentials_refused"),
+        (404, {"error": {"message": "no such model"}}, 502, "provider_not_found"),
+        (
+            400,
+            {"error": {"message": "temperature is too hot", "param": "temperature"}},
+            400,
+            "invalid_request",
+        ),
+        (
+            400,
+            {
+                "error": {
+                    "message": "This model's maximum context length is 4096 tokens.",
+                    "code": "context_length_exceeded",
+                }
+            },
+            400,
+            "context_length_exceeded",
+        ),
+        (503, {"error": {"message": "overloaded"}}, 503, "model_unavailable"),
+    ],
+)
+def test_errors_of_providers_get_the_same_shape(gateway, status, body, expected, code):
+    gateway.upstream.reply = document(body, status)
+    answer = gateway.chat(model="x")
+    assert (answer.status, answer.error["code"]) == (expected, code)
+    assert "sk-provider" not in answer.body.decode()
+    assert "litellm" not in answer.body.decode().lower()
+
+
+def test_a_providers_rate_limit_passes_with_its_retry_after(gateway):
+    gateway.upstream.reply = document({"error": {"message": "slow down"}}, 429, retry_after="17")
+    answer = gateway.chat(model="x")
+    assert (answer.status, answer.error["code"]) == (429, "rate_limit_exceeded")
+    assert answer.headers["retry-after"] == "17"
+
+
+def test_a_provider_that_is_down_is_503_with_retry_after(gateway):
+    answer = gateway.chat(model="down")
+    assert (answer.status, answer.error["code"]) == (503, "model_unavailable")
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def test_a_key_that_cannot_be_read_makes_that_model_unavailable_and_no_other(gateway):
+    answer = gateway.chat(model="unreadable")
+    assert (answer.status, answer.error["code"]) == (503, "model_unavailable")
+    assert gateway.chat(model="x").status == 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_caller_that_leaves_cancels_the_providers_call(gateway, stream):
+    async def never(asked, writer):
+        await asyncio.sleep(60)
+
+    async def endless(asked, writer):
+        writer.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+        )
+        while True:
+            piece = chunk({"content": "x"})
+            writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    gateway.upstream.reply = endless if stream else never
+    sock = gateway.open(model="x", stream=stream)
+    wait_for(lambda: gateway.upstream.asked)
+    if stream:
+        sock.recv(1000)
+    sock.close()
+    assert gateway.upstream.left.wait(1)
+
+
+def test_embeddings_images_and_speech_pass_through(gateway):
+    gateway.upstream.reply = document(
+        {
+            "object": "list",
+            "model": "m",
+            "data": [{"object": "embedding", "index": 0, "embedding": [0.5, 0.25]}],
+            "usage": {"prompt_tokens": 2, "total_tokens": 2},
+        }
+    )
+    answer = gateway.request("POST", "/v1/embeddings", body={"model": "emb", "input": ["x"]})
+    assert answer.json["data"][0]["embedding"] == [0.5, 0.25]
+    gateway.upstream.reply = document({"created": 5, "data": [{"b64_json": "aGk="}]})
+    answer = gateway.request("POST", "/v1/images/generations", body={"model": "img", "prompt": "x"})
+    assert (answer.status, answer.json["data"][0]["b64_json"]) == (200, "aGk=")
+    sound = bytes(range(256)) * 100
+    gateway.upstream.reply = document(sound, content_type="audio/mpeg")
+    answer = gateway.request("POST", "/v1/audio/speech", body={"model": "tts", "input": "x", "voice": "v"})
+    assert (answer.status, answer.body) == (200, sound)
+
+
+def form(*fields):
+    boundary = "b0undary"
+    body = b""
+    for name, value, filename in fields:
+        extra = f'; filename="{filename}"\r\nContent-Type: audio/wav' if filename else ""
+        body += (
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{extra}\r\n\r\n'.encode()
+            + value
+            + b"\r\n"
+        )
+    return body + f"--{boundary}--\r\n".encode(), {
+        "Content-Type": f"multipart/form-data; boundary={boundary}"
+    }
+
+
+def test_a_form_is_judged_by_its_model_and_sent_on(gateway):
+    gateway.upstream.reply = document({"text": "heard"})
+    sound = b"RIFF\x00\r\n--b0un\x00" * 50
+    raw, headers = form(("model", b"stt", None), ("language", b"en", None), ("file", sound, "a.wav"))
+    answer = gateway.request("POST", "/v1/audio/transcriptions", raw=raw, headers=headers)
+    assert (answer.status, answer.json["text"]) == (200, "heard")
+    assert sound in gateway.upstream.asked[-1].body
+    assert b"whisper-1" in gateway.upstream.asked[-1].body
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "param"),
+    [
+        ([("model", b"nothing", None)], 404, "model"),
+        ([("file", b"x", "a.wav")], 404, "model"),
+        ([("model", b"stt", None), ("model", b"x", None)], 400, "model"),
+        ([("model", b"x", None)], 400, "model"),
+        ([("model", b"stt", None), ("api_base", b"http://evil", None)], 400, "api_base"),
+    ],
+)
+def test_a_wrong_form_is_refused(gateway, fields, status, param):
+    raw, headers = form(*fields)
+    answer = gateway.request("POST", "/v1/audio/transcriptions", raw=raw, headers=headers)
+    assert (answer.status, answer.error["param"]) == (status, param)
+    assert gateway.upstream.asked == []
+
+
+def test_a_route_that_a_hosted_engine_does_not_speak_is_translated(gateway):
+    gateway.upstream.reply = document(chat_answer())
+    answer = gateway.request(
+        "POST", "/v1/messages", body={"model": "tgi", "messages": HELLO, "max_tokens": 5}
+    )
+    asked = gateway.upstream.asked[-1]
+    assert asked.headers["host"] == "tgi.internal"
+    assert answer.status in {200, 503}, answer.body
+
+
+def test_models_come_and_go_while_it_runs(gateway):
+    gateway.put(provider("later", gateway.upstream.port, secret="arn:2"))
+    wait_for(lambda: gateway.chat(model="later").status == 200)
+    assert gateway.upstream.asked[-1].headers["authorization"] == "Bearer sk-provider-arn:2"
+    # a new key for the same model
+    gateway.put(provider("later", gateway.upstream.port, secret="arn:3"))
+    wait_for(
+        lambda: (
+            gateway.chat(model="later").status == 200
+            and gateway.upstream.asked[-1].headers["authorization"] == "Bearer sk-provider-arn:3"
+        )
+    )
+    gateway.store.remove("later")
+    gateway.await_version()
+    assert gateway.chat(model="later").status == 404
+
+
+def test_hosted_models_are_served_while_it_is_dead_and_it_comes_back(gateway, caplog):
+    process = gateway.application.litellm._process
+    os.kill(process.pid, signal.SIGKILL)
+    wait_for(lambda: gateway.chat(model="x").status == 503)
+    assert gateway.chat(model="m").status == 200
+    wait_for(lambda: "x" in gateway.application.litellm._registered, START)
+    assert gateway.chat(model="x").status == 200
+    assert gateway.application.litellm._process.pid != process.pid
+
+
+def test_what_it_prints_is_logged_without_keys(gateway, caplog):
+    with caplog.at_level(logging.INFO):
+        litellm = gateway.application.litellm
+        assert "sk-provider-arn:1" not in litellm._redact("failed with sk-provider-arn:1")
+        assert litellm._key not in litellm._redact(f"bad key {litellm._key}")
+        gateway.upstream.reply = document({"error": {"message": "bad sk-provider-arn:1"}}, 401)
+        gateway.chat(model="x")
+    assert "sk-provider" not in caplog.text
