@@ -49,7 +49,8 @@ class SeedModel:
                 "metricConfig": {"duration": 60, "estimatedInstanceWarmup": 60},
             },
             "containerConfig": {
-                "image": {"baseImage": MODEL_IMAGE, "type": "ecr"},
+                # An asset is the deployment's own image for the engine.
+                "image": {"baseImage": MODEL_IMAGE, "type": "asset"},
                 "sharedMemorySize": 64,
                 "healthCheckConfig": {
                     "command": ["CMD-SHELL", "exit 0"],
@@ -62,8 +63,8 @@ class SeedModel:
             "loadBalancerConfig": {
                 "healthCheckConfig": {
                     "path": "/health",
-                    "interval": 30,
-                    "timeout": 10,
+                    "interval": 10,
+                    "timeout": 5,
                     "healthyThresholdCount": 2,
                     "unhealthyThresholdCount": 5,
                 }
