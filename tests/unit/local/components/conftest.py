@@ -219,7 +219,7 @@ def deploy(cloud: Cloud, name: str, template: str, **parameters: str) -> dict[st
         ChangeSetName=change_set,
         ChangeSetType=kind,
         TemplateBody=template,
-        Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
+        Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
         Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
     )
     quick = {"Delay": 1, "MaxAttempts": 60}
