@@ -1,7 +1,7 @@
-"""Custom resource `Custom::Image`: builds an image with CodeBuild and answers CloudFormation when the build ends.
+"""Custom resource `Custom::Image`: builds an image with CodeBuild and answers CloudFormation when that ends.
 
-Two events come here: CloudFormation's request, which starts the build, and CodeBuild's state change, which ends the
-wait. Nothing waits in between.
+Two events come here: CloudFormation's request, which starts the build, and CodeBuild's state change, which
+ends the wait. Nothing waits in between.
 """
 
 from __future__ import annotations

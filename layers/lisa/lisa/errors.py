@@ -1,4 +1,4 @@
-"""The errors that people meet. Each is mapped to HTTP once, at the door; its message says what was wrong and what to do."""
+"""The errors that people meet, mapped to HTTP once, at the door. Messages say what was wrong and what to do."""
 
 from typing import ClassVar
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
+from lisa.errors import Conflict
+
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
@@ -103,12 +105,23 @@ class RouteStore:
         item = answer.get("Item")
         return _route(_plain(item)) if item else None
 
-    def put(self, route: Route) -> int:
-        """Stores the route and returns a catalogue version that contains it."""
+    def put(self, route: Route, *, generation: int | None = None) -> int:
+        """Stores the route and returns a catalogue version that contains it.
+
+        With `generation`, only while the model's row is of this generation: raises Conflict otherwise, so that a
+        workflow overtaken by a delete cannot bring the route back.
+        """
         item = {name: _SERIALIZER.serialize(value) for name, value in _item(route).items()}
-        self._client.transact_write_items(
-            TransactItems=[{"Put": {"TableName": self._table, "Item": item}}, self._grow()]
-        )
+        changes: list[Any] = [{"Put": {"TableName": self._table, "Item": item}}, self._grow()]
+        if generation is not None:
+            changes.append(self._unless_overtaken(route.model_id, generation))
+        try:
+            self._client.transact_write_items(TransactItems=changes)
+        except self._client.exceptions.TransactionCanceledException as error:
+            reasons = error.response.get("CancellationReasons", [])
+            if any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons):
+                raise Conflict(f"There is a newer wish for the model {route.model_id!r}.") from None
+            raise
         return self.version()
 
     def remove(self, model_id: str) -> int:
@@ -159,6 +172,16 @@ class RouteStore:
         for page in pages:
             for item in page["Items"]:
                 yield _plain(item)
+
+    def _unless_overtaken(self, model_id: str, generation: int) -> Any:
+        return {
+            "ConditionCheck": {
+                "TableName": self._table,
+                "Key": {"pk": {"S": "MODEL"}, "sk": {"S": model_id}},
+                "ConditionExpression": "generation = :generation",
+                "ExpressionAttributeValues": {":generation": {"N": str(generation)}},
+            }
+        }
 
     def _grow(self) -> Any:
         return {

@@ -1,0 +1,30 @@
+"""The models table's stream: every new wish, and every new attempt at one, starts its workflow."""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
+from lisa import aws
+from lisa.models.dispatch import Dispatcher
+from lisa.models.executions import Executions
+from lisa.models.store import ModelStore
+from lisa.observability import logger, tracer
+from lisa.settings import Settings
+
+settings = Settings.from_environment()
+dispatcher = Dispatcher(
+    ModelStore(settings.models_table, aws.dynamodb()), Executions(settings, aws.step_functions())
+)
+processor = BatchProcessor(event_type=EventType.DynamoDBStreams)
+
+
+def dispatch(record: DynamoDBRecord) -> None:
+    change = record.dynamodb
+    if change is not None:
+        dispatcher(dict(change.old_image or {}), dict(change.new_image or {}))
+
+
+@tracer.capture_lambda_handler(capture_response=False)
+def handler(event: dict[str, Any], context: Any) -> Any:
+    logger.info("stream", extra={"records": len(event["Records"])})
+    return process_partial_response(event, record_handler=dispatch, processor=processor, context=context)

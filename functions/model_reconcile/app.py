@@ -1,0 +1,26 @@
+"""Each minute: models whose workflow was lost are tried again or settled; stacks without a model are removed."""
+
+from typing import Any
+
+from lisa import aws
+from lisa.models.executions import Executions
+from lisa.models.reconcile import Reconciler
+from lisa.models.stacks import ModelStacks
+from lisa.models.store import ModelStore
+from lisa.observability import logger, tracer
+from lisa.settings import Settings
+
+settings = Settings.from_environment()
+reconcile = Reconciler(
+    settings,
+    ModelStore(settings.models_table, aws.dynamodb()),
+    Executions(settings, aws.step_functions()),
+    ModelStacks(settings, aws.cloudformation()),
+)
+
+
+@tracer.capture_lambda_handler(capture_response=False)
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    report = reconcile()
+    logger.info("reconciled", extra=report.as_dict())
+    return report.as_dict()

@@ -1,0 +1,30 @@
+"""The answer of the REST API's authorizer."""
+
+from typing import Any
+
+from lisa.api.caller import to_context
+from lisa.identity.policy import RULES, Who
+from lisa.identity.principal import Principal
+
+
+def allow(principal: Principal, method_arn: str) -> dict[str, Any]:
+    """A policy for all routes that the caller's kind may use, since API Gateway keeps it for the caller's next call.
+
+    `method_arn` is `arn:...:<api>/<stage>/<method>/<path>`. What is not named is denied.
+    """
+    api_and_stage = "/".join(method_arn.split("/")[:2])
+    admitted = {Who.PUBLIC, Who.USER} | ({Who.ADMIN} if principal.is_admin else set())
+    routes = [rule for rule in RULES if rule.door == "api" and rule.who in admitted]
+    resources = sorted({f"{api_and_stage}/{rule.method}{_wildcards(rule.path)}" for rule in routes})
+    return {
+        "principalId": principal.user,
+        "policyDocument": {
+            "Version": "2012-10-17",
+            "Statement": [{"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": resources}],
+        },
+        "context": to_context(principal),
+    }
+
+
+def _wildcards(path: str) -> str:
+    return "/".join("*" if part.startswith("{") else part for part in path.split("/"))

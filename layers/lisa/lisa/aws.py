@@ -1,0 +1,59 @@
+"""AWS clients, made when first asked for: each costs start-up time, and no function needs them all."""
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from types_boto3_cloudformation import CloudFormationClient
+    from types_boto3_dynamodb import DynamoDBClient
+    from types_boto3_ecs import ECSClient
+    from types_boto3_events import EventBridgeClient
+    from types_boto3_logs import CloudWatchLogsClient
+    from types_boto3_s3 import S3Client
+    from types_boto3_secretsmanager import SecretsManagerClient
+    from types_boto3_stepfunctions import SFNClient
+
+_CONFIG = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "max_attempts": 4})
+
+
+@lru_cache
+def dynamodb() -> "DynamoDBClient":
+    return boto3.client("dynamodb", config=_CONFIG)
+
+
+@lru_cache
+def s3() -> "S3Client":
+    return boto3.client("s3", config=_CONFIG)
+
+
+@lru_cache
+def secrets_manager() -> "SecretsManagerClient":
+    return boto3.client("secretsmanager", config=_CONFIG)
+
+
+@lru_cache
+def cloudformation() -> "CloudFormationClient":
+    return boto3.client("cloudformation", config=_CONFIG)
+
+
+@lru_cache
+def ecs() -> "ECSClient":
+    return boto3.client("ecs", config=_CONFIG)
+
+
+@lru_cache
+def logs() -> "CloudWatchLogsClient":
+    return boto3.client("logs", config=_CONFIG)
+
+
+@lru_cache
+def events() -> "EventBridgeClient":
+    return boto3.client("events", config=_CONFIG)
+
+
+@lru_cache
+def step_functions() -> "SFNClient":
+    return boto3.client("stepfunctions", config=_CONFIG)

@@ -1,0 +1,37 @@
+"""What LISA tells the world on its event bus. Schemas lie in `events/`; a breaking change is a new version."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from lisa.errors import Unavailable
+
+if TYPE_CHECKING:
+    from types_boto3_events import EventBridgeClient
+
+SOURCE = "lisa.models"
+MODEL_STATUS_CHANGED = "Model Status Changed"
+SCHEMA_VERSION = "1"
+
+
+class EventPublisher:
+    def __init__(self, bus: str, client: "EventBridgeClient") -> None:
+        self._bus = bus
+        self._client = client
+
+    def model_status_changed(self, detail: dict[str, Any]) -> None:
+        """Raises Unavailable when the bus did not take the event, so that the step is tried again."""
+        answer = self._client.put_events(
+            Entries=[
+                {
+                    "EventBusName": self._bus,
+                    "Source": SOURCE,
+                    "DetailType": MODEL_STATUS_CHANGED,
+                    "Detail": json.dumps({"schemaVersion": SCHEMA_VERSION, **detail}, separators=(",", ":")),
+                }
+            ]
+        )
+        if answer["FailedEntryCount"]:
+            entry = answer["Entries"][0]
+            raise Unavailable(
+                f"The event bus did not take an event: {entry.get('ErrorCode')}: {entry.get('ErrorMessage')}"
+            )

@@ -1,0 +1,77 @@
+"""Finds models whose workflow was lost, and tries again or settles them, so that none stays in progress for ever."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+
+from lisa.models.executions import Executions
+from lisa.models.record import ModelRecord, time_allowed
+from lisa.models.stacks import ModelStacks
+from lisa.models.store import ModelStore
+from lisa.settings import Settings
+
+# A row just written has its execution started by the stream within moments.
+SETTLE_SECONDS = 20
+MAX_ATTEMPTS = 5
+
+
+@dataclass
+class Report:
+    """What one round did, by model id."""
+
+    retried: list[str] = field(default_factory=list)
+    gave_up: list[str] = field(default_factory=list)
+    orphans: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, list[str]]:
+        return asdict(self)
+
+
+class Reconciler:
+    def __init__(
+        self,
+        settings: Settings,
+        store: ModelStore,
+        executions: Executions,
+        stacks: ModelStacks,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._executions = executions
+        self._stacks = stacks
+        self._clock = clock
+
+    def __call__(self) -> Report:
+        report = Report()
+        records, _ = self._store.page()
+        for record in records:
+            if not record.settled:
+                self._look(record, report)
+        # A create that was overtaken by its delete may leave a stack behind in the moment between two writes.
+        for model_id in self._stacks.models_with_stack():
+            if self._store.get(model_id) is None:
+                self._stacks.delete(model_id)
+                report.orphans.append(model_id)
+        return report
+
+    def _look(self, record: ModelRecord, report: Report) -> None:
+        now = int(self._clock())
+        if now - record.updated_at < SETTLE_SECONDS:
+            return
+        state, error = self._executions.state(record)
+        if state == "running" and now <= record.deadline:
+            return
+        # A workflow that ended should have settled its row: it was stopped, lost, or its last write failed.
+        if record.attempt >= MAX_ATTEMPTS:
+            reason = (
+                f"Its workflow did not end well {record.attempt} times (last: {error or state}). "
+                "Delete it and try again."
+            )
+            if self._store.set_status(record.model_id, record.generation, "Failed", reason, now=now):
+                report.gave_up.append(record.model_id)
+            return
+        allowed = time_allowed(record.definition, record.desired, self._settings.model_start_timeout)
+        if self._store.try_again(record, now=now, deadline=now + allowed):
+            report.retried.append(record.model_id)

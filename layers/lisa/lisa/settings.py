@@ -1,0 +1,49 @@
+"""What a function is told by its environment. One class, read once; what a function does not need is left empty."""
+
+import os
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Settings(BaseModel):
+    """Names of resources and limits. Times are in seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    deployment: str = "lisa"
+    stage: str = "local"
+    models_table: str = ""
+    weights_bucket: str = ""
+    event_bus: str = ""
+    cluster: str = ""
+    models_url: str = Field(default="", description="The models' load balancer: http://name:port")
+    network_mode: str = "nat"
+    allowed_provider_hosts: tuple[str, ...] = ()
+    model_start_timeout: int = 1800
+    cpu_image: str = ""
+    gpu_image: str = ""
+    capacity: str = "managed"
+    listener_arn: str = ""
+    vpc_id: str = ""
+    subnets: str = ""
+    model_security_groups: str = ""
+    task_role_arn: str = ""
+    execution_role_arn: str = ""
+    infrastructure_role_arn: str = ""
+    instance_profile_arn: str = ""
+    stack_role_arn: str = ""
+    create_state_machine_arn: str = ""
+    delete_state_machine_arn: str = ""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
+        """Reads `LISA_<NAME>` for each field."""
+        source = os.environ if environment is None else environment
+        found: dict[str, object] = {}
+        for name in cls.model_fields:
+            value = source.get("LISA_" + name.upper())
+            if value is None:
+                continue
+            found[name] = tuple(filter(None, value.split(","))) if name == "allowed_provider_hosts" else value
+        return cls.model_validate(found)

@@ -1,0 +1,103 @@
+"""Writes the OpenAPI document that `/api/openapi.json` serves, from the code that answers: `openapi.py [--check]`.
+
+The document is committed beside its function, because the function has none of the others' code.
+"""
+
+import importlib.util
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic.alias_generators import to_camel
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENT = ROOT / "functions" / "api_docs" / "openapi.json"
+APIS = ("models_api",)
+DESCRIPTION = (
+    "The management API of LISA. Send a token as `Authorization: Bearer <token>`. Inference lies under /v1 and speaks "
+    "OpenAI's API (and Anthropic's at /v1/messages): use any client of theirs."
+)
+
+
+def document() -> dict[str, Any]:
+    """One document for all functions behind the API, with the one shape of errors."""
+    from lisa.identity.policy import Who, rule_for
+    from lisa.models.schema import ErrorAnswer
+
+    os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
+    merged: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {"title": "LISA management API", "version": "1", "description": DESCRIPTION},
+        "paths": {
+            "/api/openapi.json": {"get": _public("This document", "application/json")},
+            "/api/docs": {"get": _public("This document, to be read", "text/html")},
+        },
+        "components": {
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "schemas": {"ErrorAnswer": ErrorAnswer.model_json_schema(by_alias=True)},
+        },
+    }
+    error = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}}
+    for name in APIS:
+        spec = json.loads(_app(name).get_openapi_json_schema(title=name, version="1"))
+        for path, methods in spec["paths"].items():
+            public = re.sub(r"\{(\w+)\}", lambda found: "{" + to_camel(found[1]) + "}", path)
+            for method, operation in methods.items():
+                rule = rule_for("api", method.upper(), public)
+                if rule is None:
+                    raise SystemExit(
+                        f"{method.upper()} {public} has no entry in the policy (lisa.identity.policy)"
+                    )
+                operation.pop("operationId", None)
+                for parameter in operation.get("parameters", []):
+                    if parameter["in"] == "path":
+                        parameter["name"] = to_camel(parameter["name"])
+                operation["responses"].pop("422", None)
+                if method == "post" and "200" in operation["responses"]:
+                    operation["responses"]["201"] = operation["responses"].pop("200") | {
+                        "description": "Created"
+                    }
+                operation["responses"]["default"] = {"description": "What was wrong", "content": error}
+                operation["security"] = [] if rule.who is Who.PUBLIC else [{"token": []}]
+                operation["x-lisa-who"] = str(rule.who)
+                merged["paths"].setdefault(public, {})[method] = operation
+        merged["components"]["schemas"] |= {
+            key: value
+            for key, value in spec.get("components", {}).get("schemas", {}).items()
+            if "ValidationError" not in key
+        }
+    return merged
+
+
+def _public(summary: str, content_type: str) -> dict[str, Any]:
+    return {
+        "summary": summary,
+        "tags": ["Documentation"],
+        "security": [],
+        "responses": {"200": {"description": summary, "content": {content_type: {}}}},
+    }
+
+
+def _app(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(f"function_{name}", ROOT / "functions" / name / "app.py")
+    if spec is None or spec.loader is None:
+        raise SystemExit(f"functions/{name}/app.py is missing")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.app
+
+
+def main() -> None:
+    text = json.dumps(document(), indent=1, sort_keys=True) + "\n"
+    if "--check" in sys.argv[1:]:
+        if not DOCUMENT.exists() or DOCUMENT.read_text() != text:
+            raise SystemExit(f"{DOCUMENT.relative_to(ROOT)} is not up to date: run scripts/openapi.py")
+        return
+    DOCUMENT.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
