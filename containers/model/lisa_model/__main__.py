@@ -66,7 +66,7 @@ def _fetch(settings: Settings, choose: Choose) -> Snapshot:
         max_pool_connections=2 * PARALLEL,
         connect_timeout=5,
         read_timeout=30,
-        retries={"mode": "standard", "max_attempts": 5},
+        retries={"mode": "standard", "max_attempts": 4},
         # Objects are checked as a whole after the last range, by what `S3Objects.fingerprint` says.
         response_checksum_validation="when_required",
     )

@@ -18,7 +18,7 @@ import xllamacpp
 from lisa_model.errors import StartError, WeightsError
 
 # SIGTERM must end the container within 5 s; a rolling update has taken the target out of service before.
-_DRAIN_S = 4.0
+_DRAIN_S = 3.5
 _TICK_S = 0.05
 # A slot is free when the last token is made: its answer still has to be written.
 _LAST_BYTES_S = 0.3

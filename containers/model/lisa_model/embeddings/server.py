@@ -28,7 +28,7 @@ from lisa_model.embeddings.wire import EmbeddingsRequest, RequestError, answer, 
 
 _MAX_BODY_BYTES = 32 << 20
 _MAX_IN_FLIGHT = 256
-_DRAIN_S = 4
+_DRAIN_S = 3
 _KEEP_ALIVE_S = 910  # longer than the load balancer's 900 s, so that it never meets a closed connection
 _CLIENT_LEFT = 499
 
