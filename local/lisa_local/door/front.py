@@ -63,7 +63,7 @@ class Front:
             logger.exception("%s %s", request.method, target.partition("?")[0])
             return answers.api_error(500, "internal_error", "The front door failed; its log says why.")
 
-    async def _handle(self, request: web.BaseRequest, target: str) -> web.StreamResponse:  # noqa: PLR0911 - one a place
+    async def _handle(self, request: web.BaseRequest, target: str) -> web.StreamResponse:
         path = target.partition("?")[0]
         match place_of(path):
             case Place.GATEWAY:

@@ -274,7 +274,7 @@ async def _answer(
 
 def raw_target(request: web.BaseRequest) -> str:
     """Path and query as they stand in the request line."""
-    target = request.message.path
+    target = request.raw_path
     if not target.startswith("/"):  # the absolute form, which proxies get
         url = URL(target, encoded=True)
         target = url.raw_path_qs

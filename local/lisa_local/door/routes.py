@@ -22,7 +22,7 @@ _SIGN_IN = re.compile(
 )
 
 
-def place_of(path: str) -> Place:  # noqa: PLR0911 - a table
+def place_of(path: str) -> Place:
     """The place of a path as it stands in the request line, before the query.
 
     Paths are passed on as they are, so one that could become another on the way (dot segments, encoded

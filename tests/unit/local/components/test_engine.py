@@ -87,7 +87,9 @@ def test_a_container_sees_only_its_own_environment(engine: docker.DockerClient, 
     assert "AWS_ACCESS_KEY_ID" not in seen
 
 
-def test_each_container_has_an_address_that_was_not_used_before(engine: docker.DockerClient, cloud: Cloud) -> None:
+def test_each_container_has_an_address_that_was_not_used_before(
+    engine: docker.DockerClient, cloud: Cloud
+) -> None:
     addresses = []
     for _ in range(2):
         for _ in range(3):

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-
 from lisa_local.postgres import account
 from lisa_local.postgres.server import _processes_in
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from lisa_local.component import ComponentError
 from lisa_local.emulator import generations
 
