@@ -135,14 +135,25 @@ async def _answer(send: Send, status: int, document: dict[str, Any]) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+def read_line(descriptor: int) -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        piece = os.read(descriptor, 4096)
+        if not piece:
+            sys.exit("litellm_app: nothing on stdin; this is started by the gateway")
+        line += piece
+    return line
+
+
 def end_with_parent() -> None:
     """Blocks until stdin ends, which it does when the gateway is gone, then leaves at once."""
-    sys.stdin.buffer.read()
+    while os.read(sys.stdin.fileno(), 1024):  # not sys.stdin: its lock would stop an interpreter that ends
+        pass
     os._exit(0)
 
 
 def main() -> None:
-    start = json.loads(sys.stdin.readline())
+    start = json.loads(read_line(sys.stdin.fileno()))
     threading.Thread(target=end_with_parent, name="parent", daemon=True).start()
     # Before the import: LiteLLM reads these while it is imported.
     os.environ.update(

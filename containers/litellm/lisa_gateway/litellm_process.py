@@ -237,6 +237,7 @@ class LiteLLM:
                 "api_base": target.base_url.rstrip("/") + "/v1",
                 "api_key": "none",
                 "extra_headers": {"Host": target.host_header},
+                "use_chat_completions_api": True,
             }
             return hosted
         params: dict[str, Any] = {"model": target.model}

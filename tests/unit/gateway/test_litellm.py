@@ -283,14 +283,34 @@ def test_a_wrong_form_is_refused(gateway, fields, status, param):
     assert gateway.upstream.asked == []
 
 
-def test_a_route_that_a_hosted_engine_does_not_speak_is_translated(gateway):
-    gateway.upstream.reply = document(chat_answer())
+def test_messages_become_chat_and_come_back_as_messages(gateway):
     answer = gateway.request(
-        "POST", "/v1/messages", body={"model": "tgi", "messages": HELLO, "max_tokens": 5}
+        "POST", "/v1/messages", body={"model": "x", "messages": HELLO, "max_tokens": 5, "system": "be brief"}
     )
     asked = gateway.upstream.asked[-1]
+    assert asked.path == "/v1/chat/completions"
+    assert asked.json["messages"][0] == {"role": "system", "content": "be brief"}
+    assert answer.json["type"] == "message"
+    assert answer.json["content"][0]["text"] == "hi"
+    assert answer.json["usage"]["output_tokens"] == 3
+
+
+def test_tokens_of_an_external_model_are_estimated_when_its_provider_cannot_count(gateway):
+    gateway.upstream.reply = document({"error": {"message": "no such route"}}, 404)
+    answer = gateway.request("POST", "/v1/messages/count_tokens", body={"model": "x", "messages": HELLO})
+    assert answer.json["input_tokens"] > 0
+
+
+@pytest.mark.parametrize(
+    ("path", "body"), [("messages", {"messages": HELLO, "max_tokens": 5}), ("responses", {"input": "hello"})]
+)
+def test_a_route_that_a_hosted_engine_does_not_speak_is_translated(gateway, path, body):
+    answer = gateway.request("POST", "/v1/" + path, body={"model": "tgi", **body})
+    assert answer.status == 200, answer.body
+    assert "hi" in json.dumps(answer.json)
+    asked = gateway.upstream.asked[-1]
+    assert asked.path == "/v1/chat/completions"
     assert asked.headers["host"] == "tgi.internal"
-    assert answer.status in {200, 503}, answer.body
 
 
 def test_models_come_and_go_while_it_runs(gateway):

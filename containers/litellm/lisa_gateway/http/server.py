@@ -321,7 +321,7 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None:
             return
-        if not done.keep_alive:
+        if not done.keep_alive or self.server.draining:
             transport.close()
         elif self._waiting:
             self._begin(self._waiting.popleft())
