@@ -23,6 +23,12 @@ logger = logging.getLogger("lisa.engine")
 MARK = "LISA_CONTAINER"
 """Environment variable of every process of a container: the cloud's instance and the container's id."""
 
+PATIENT_SECONDS = 5
+"""Who gives a container this long or longer means it to end well: ECS does, sweeps of leftovers do not."""
+
+CLEAR_SECONDS = 10
+"""How long containers get to end when all of them have to."""
+
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 
 _LOGS_KEPT = 200
@@ -125,7 +131,9 @@ class Store:
     async def clear(self) -> int:
         """End and forget every container; answers how many there were."""
         containers = list(self._containers.values())
-        await asyncio.gather(*(each.stop(self.stop_seconds(each, 5)) for each in containers))
+        await asyncio.gather(
+            *(each.stop(min(self.stop_seconds(each, 5), CLEAR_SECONDS)) for each in containers)
+        )
         await asyncio.gather(*(self.remove(each) for each in containers))
         self.end_leftovers()
         return len(containers)
@@ -136,6 +144,9 @@ class Store:
 
     @staticmethod
     def stop_seconds(container: Container, asked: float) -> float:
+        """How long a container gets to end: what its definition says, unless the caller is in a hurry."""
+        if asked < PATIENT_SECONDS:
+            return asked
         return max(asked, float(container.labels.get(labels.STOP_SECONDS, 0)))
 
     def _environment(self, image: Image, env: list[str], address: str, identifier: str) -> dict[str, str]:

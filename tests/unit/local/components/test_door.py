@@ -174,10 +174,11 @@ class Door:
         await self.listeners.follow()
         wanted = len(backends) if healthy is None else healthy
 
+        def healthy_now() -> int:
+            return sum(each.health == "healthy" for each in self.catalogue.groups["group"].targets.values())
+
         async def as_many() -> None:
-            while (
-                sum(t.health == "healthy" for t in self.catalogue.groups["group"].targets.values()) != wanted
-            ):
+            while healthy_now() != wanted:  # noqa: ASYNC110 - health has no event
                 await asyncio.sleep(0.02)
 
         await asyncio.wait_for(as_many(), 5)
