@@ -153,7 +153,7 @@ def test_a_short_request_is_answered_while_a_long_one_runs(embedding):
         embed(embedding, value)
         order.append(name)
 
-    long = threading.Thread(target=ask, args=("long", ["word " * 250] * 200))
+    long = threading.Thread(target=ask, args=("long", ["word " * 250] * 40))
     long.start()
     wait_for_metric(embedding, "lisa_embedding_requests_in_flight 1")
     # When

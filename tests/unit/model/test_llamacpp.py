@@ -109,7 +109,7 @@ def test_a_short_answer_is_given_to_its_end_after_sigterm(weights_bucket, models
     # Given
     process = chat_process(models_folder, weights_bucket)
     process.ready()
-    body = {"prompt": "Once upon a time", "max_tokens": 40, "stream": True, "ignore_eos": True}
+    body = {"prompt": "Once upon a time", "max_tokens": 4, "stream": True, "ignore_eos": True}
     request = urllib.request.Request(
         f"http://127.0.0.1:{process.port}/v1/completions", json.dumps(body).encode(), method="POST"
     )
