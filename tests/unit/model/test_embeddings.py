@@ -153,7 +153,7 @@ def test_a_short_request_is_answered_while_a_long_one_runs(embedding):
         embed(embedding, value)
         order.append(name)
 
-    long = threading.Thread(target=ask, args=("long", ["word " * 250] * 40))
+    long = threading.Thread(target=ask, args=("long", ["word " * 250] * 24))
     long.start()
     wait_for_metric(embedding, "lisa_embedding_requests_in_flight 1")
     # When
@@ -166,7 +166,7 @@ def test_a_short_request_is_answered_while_a_long_one_runs(embedding):
 def test_work_for_a_client_that_left_is_dropped(embedding):
     # Given
     connection = http.client.HTTPConnection("127.0.0.1", embedding.port)
-    connection.request("POST", "/v1/embeddings", json.dumps({"input": ["word " * 250] * 400}))
+    connection.request("POST", "/v1/embeddings", json.dumps({"input": ["word " * 250] * 240}))
     wait_for_metric(embedding, "lisa_embedding_requests_in_flight 1")
     # When
     connection.close()
