@@ -1,8 +1,8 @@
-"""Put the package `lisa` and its dependencies where a Lambda layer has them: `build_layer.py python3.13-arm64 FOLDER`.
+"""Put the package `lisa` and its dependencies as a layer has them: `build_layer.py python3.13-arm64 FOLDER`.
 
-Only wheels are installed, chosen by the target's tags, so any Python with pip builds for any target, without a
-compiler or a container. The same sources give the same bytes: SAM names the upload by their hash, so that a deploy
-without a change changes nothing.
+Only wheels are installed, chosen by the target's tags, so any Python with pip builds for any target, without
+a compiler or a container. The same sources give the same bytes: SAM names the upload by their hash, so that a
+deploy without a change changes nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ GLIBC_MINORS = {"3.11": 26, "3.12": 34, "3.13": 34}
 # Lambda's runtime brings these; a copy in the layer would only cost start-up time.
 IN_THE_RUNTIME = ("boto3", "botocore", "s3transfer")
 # Nothing reads these at run time, and RECORD would go stale by removing them.
-NEEDLESS = ("__pycache__", "tests", "test", "*.pyi", "*.pyx", "*.c", "*.h", "RECORD", "INSTALLER", "REQUESTED")
+NEEDLESS = ("__pycache__", "tests", "test", "*.pyi", "*.pyx", "*.c", "*.h", "RECORD", "INSTALLER")
 
 
 def platforms(python: str, machine: str) -> list[str]:
@@ -48,7 +48,8 @@ def strip(site: Path) -> None:
     for name in IN_THE_RUNTIME:
         for path in [site / name, *site.glob(f"{name}-*.dist-info")]:
             shutil.rmtree(path, ignore_errors=True)
-    shutil.rmtree(site / "bin", ignore_errors=True)  # console scripts, with this machine's interpreter in them
+    # Console scripts, with this machine's interpreter in them
+    shutil.rmtree(site / "bin", ignore_errors=True)
     for pattern in NEEDLESS:
         for path in list(site.rglob(pattern)):
             if path.is_dir():
