@@ -15,6 +15,7 @@ from lisa_local.emulator.bridges import (
     addresses,
     container_credentials,
     control_routes,
+    definitions,
     function_workers,
     groups_on_refresh,
     nested_stacks,
@@ -40,6 +41,7 @@ BRIDGES: tuple[Bridge, ...] = (
     services.BRIDGE,
     addresses.BRIDGE,
     nested_stacks.BRIDGE,
+    definitions.BRIDGE,
     groups_on_refresh.BRIDGE,
     state_files.BRIDGE,
 )
