@@ -91,14 +91,22 @@ class Bench:
     def build(self) -> None:
         (self.work / "bin").mkdir(parents=True, exist_ok=True)
         if not (self.work / "bin/load").exists():
-            subprocess.run(["go", "build", "-o", f"{self.work / 'bin'}/", "./stub", "./load"],
-                           cwd=self.args.peers, check=True)  # fmt: skip
+            subprocess.run(
+                ["go", "build", "-o", f"{self.work / 'bin'}/", "./stub", "./load"],
+                cwd=self.args.peers,
+                check=True,
+            )
 
     def start(self, name: str, command: list[str], **environment: str) -> subprocess.Popen[bytes]:
         log = (self.work / f"{name.replace(' ', '-')}.log").open("wb")
         clean = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
-        process = subprocess.Popen(command, stdout=subprocess.PIPE if name == OURS else log, stderr=log,
-                                   stdin=subprocess.DEVNULL, env={**clean, **environment})  # fmt: skip
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE if name == OURS else log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            env={**clean, **environment},
+        )
         self.started.append(process)
         return process
 
@@ -106,35 +114,89 @@ class Bench:
         stub = self.start(STUB, [str(self.work / "bin/stub"), "-addr", f"127.0.0.1:{STUB_PORT}"])
         wait_for_port(STUB_PORT, stub)
         found = [Peer(STUB, STUB_PORT, None, "gpt-4o-mini")]
-        ours = self.start(OURS, [str(GATEWAY_PYTHON), str(ROOT / "bench/gateway_serve.py"),
-                                 f"http://127.0.0.1:{STUB_PORT}", str(self.work / "access.log")],
-                          PYTHONPATH=f"{ROOT / 'containers/litellm'}:{ROOT / 'layers/lisa'}")  # fmt: skip
+        ours = self.start(
+            OURS,
+            [
+                str(GATEWAY_PYTHON),
+                str(ROOT / "bench/gateway_serve.py"),
+                f"http://127.0.0.1:{STUB_PORT}",
+                str(self.work / "access.log"),
+            ],
+            PYTHONPATH=f"{ROOT / 'containers/litellm'}:{ROOT / 'layers/lisa'}",
+        )
         assert ours.stdout is not None
         ready = json.loads(ours.stdout.readline())
         wanted = self.args.only
         if wanted is None or RAW in wanted:
             port = free_port()
-            raw = self.start(RAW, [str(PLAIN_PYTHON), "-m", "uvicorn", "raw_passthrough:app", "--app-dir",
-                                   str(self.args.raw), "--host", "127.0.0.1", "--port", str(port), "--no-access-log",
-                                   "--log-level", "warning"])  # fmt: skip
+            raw = self.start(
+                RAW,
+                [
+                    str(PLAIN_PYTHON),
+                    "-m",
+                    "uvicorn",
+                    "raw_passthrough:app",
+                    "--app-dir",
+                    str(self.args.raw),
+                    "--host",
+                    "127.0.0.1",
+                    "--port",
+                    str(port),
+                    "--no-access-log",
+                    "--log-level",
+                    "warning",
+                ],
+            )
             wait_for_port(port, raw)
             found.append(Peer(RAW, port, raw, "fake", "sk-bob"))
         if wanted is None or LITELLM in wanted:
             port = free_port()
-            bare = self.start(LITELLM, [str(GATEWAY_PYTHON), "-m", "uvicorn", "litellm.proxy.proxy_server:app",
-                                        "--host", "127.0.0.1", "--port", str(port), "--no-access-log",
-                                        "--log-level", "error"],
-                              CONFIG_FILE_PATH=str(self.args.peers / "configs/litellm-bare.yaml"), NO_DOCS="True",
-                              LITELLM_LOCAL_MODEL_COST_MAP="True", LITELLM_LOG="ERROR")  # fmt: skip
+            bare = self.start(
+                LITELLM,
+                [
+                    str(GATEWAY_PYTHON),
+                    "-m",
+                    "uvicorn",
+                    "litellm.proxy.proxy_server:app",
+                    "--host",
+                    "127.0.0.1",
+                    "--port",
+                    str(port),
+                    "--no-access-log",
+                    "--log-level",
+                    "error",
+                ],
+                CONFIG_FILE_PATH=str(self.args.peers / "configs/litellm-bare.yaml"),
+                NO_DOCS="True",
+                LITELLM_LOCAL_MODEL_COST_MAP="True",
+                LITELLM_LOG="ERROR",
+            )
             wait_for_port(port, bare)
             found.append(Peer(LITELLM, port, bare, "gpt-4o-mini", "sk-bench"))
         found.append(Peer(OURS, ready["port"], ours, "gpt-4o-mini", ready["token"]))
         return found
 
     def load(self, peer: Peer, mode: str, concurrency: int, n: int) -> dict[str, Any]:
-        command = [str(self.work / "bin/load"), "-url", peer.url, "-model", peer.model, "-c", str(concurrency), "-n",
-                   str(n), "-reps", "1", "-warm", "0", "-max", f"{self.args.seconds}s", f"-stream={mode != 'json'}",
-                   "-max-tokens", "1000" if mode == "paced" else "64"]  # fmt: skip
+        command = [
+            str(self.work / "bin/load"),
+            "-url",
+            peer.url,
+            "-model",
+            peer.model,
+            "-c",
+            str(concurrency),
+            "-n",
+            str(n),
+            "-reps",
+            "1",
+            "-warm",
+            "0",
+            "-max",
+            f"{self.args.seconds}s",
+            f"-stream={mode != 'json'}",
+            "-max-tokens",
+            "1000" if mode == "paced" else "64",
+        ]
         if peer.token:
             command += ["-key", peer.token]
         before = peer.cpu()
@@ -184,21 +246,31 @@ class Bench:
 
 def table(peers: list[Peer], modes: list[str]) -> str:
     lines = []
-    titles = {"json": "one JSON answer", "stream": "a stream of 22 events at once", "paced": "a stream of 22 events, 5 ms apart"}  # fmt: skip
+    titles = {
+        "json": "one JSON answer",
+        "stream": "a stream of 22 events at once",
+        "paced": "a stream of 22 events, 5 ms apart",
+    }
     base = next((p for p in peers if p.name == RAW), None)
     for mode in modes:
-        lines += ["", f"{titles[mode]}: requests/s (to raw_passthrough = 1), p50/p99 ms"
-                      f"{' of the first byte' if mode == 'paced' else ''}, CPU ms a request", "",
-                  "| | " + " | ".join(f"c={c}" for c in CONCURRENCIES) + " | CPU c=1 / 8 / 32 |",
-                  "| --- | " + "--- | " * len(CONCURRENCIES) + "--- |"]  # fmt: skip
+        lines += [
+            "",
+            f"{titles[mode]}: requests/s (to raw_passthrough = 1), p50/p99 ms"
+            f"{' of the first byte' if mode == 'paced' else ''}, CPU ms a request",
+            "",
+            "| | " + " | ".join(f"c={c}" for c in CONCURRENCIES) + " | CPU c=1 / 8 / 32 |",
+            "| --- | " + "--- | " * len(CONCURRENCIES) + "--- |",
+        ]
         prefix = "ttfb_" if mode == "paced" else ""
         for peer in peers:
             cells = []
             for c in CONCURRENCIES:
                 rps = peer.median(mode, c, "rps")
                 ratio = f" ({rps / base.median(mode, c, 'rps'):.2f})" if base else ""
-                cells.append(f"{rps:.0f}{ratio}, {peer.median(mode, c, prefix + 'p50_ms'):.2f}/"
-                             f"{peer.median(mode, c, prefix + 'p99_ms'):.2f}")  # fmt: skip
+                cells.append(
+                    f"{rps:.0f}{ratio}, {peer.median(mode, c, prefix + 'p50_ms'):.2f}/"
+                    f"{peer.median(mode, c, prefix + 'p99_ms'):.2f}"
+                )
             cpu = " / ".join(f"{peer.median(mode, c, 'cpu_ms'):.3f}" for c in CONCURRENCIES)
             lines.append(f"| {peer.name} | " + " | ".join(cells) + f" | {cpu if peer.process else '-'} |")
     return "\n".join(lines[1:])
@@ -226,7 +298,13 @@ def targets(
         found.append(("first byte of a paced stream, p99, c=32: <= 15 ms", f"{p99:.2f}", p99 <= 15))
     if memory is not None:
         grown = memory[1] - memory[0]
-        found.append(("memory over 100,000 requests: flat (<= 2 MiB)", f"{memory[0]:.1f} -> {memory[1]:.1f} MiB", grown <= 2))  # fmt: skip
+        found.append(
+            (
+                "memory over 100,000 requests: flat (<= 2 MiB)",
+                f"{memory[0]:.1f} -> {memory[1]:.1f} MiB",
+                grown <= 2,
+            )
+        )
     return found
 
 
@@ -241,8 +319,9 @@ def check(peers: list[Peer]) -> None:
             if expected != 200 and peer.name not in {OURS, RAW}:
                 continue
             body = json.dumps({"model": model, "messages": [{"role": "user", "content": "x"}]}).encode()
-            request = urllib.request.Request(peer.url, body, {"authorization": f"Bearer {token}",
-                                                              "content-type": "application/json"})  # fmt: skip
+            request = urllib.request.Request(
+                peer.url, body, {"authorization": f"Bearer {token}", "content-type": "application/json"}
+            )
             try:
                 status = urllib.request.urlopen(request, timeout=30).status
             except urllib.error.HTTPError as error:

@@ -11,12 +11,11 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import jwt
 import uvloop
 from cryptography.hazmat.primitives.asymmetric import rsa
-
 from lisa.identity import IdentitySettings, TokenVerifier
 from lisa.identity.keys import KeySet
 from lisa.models.routes import HostedTarget, Route
@@ -33,10 +32,19 @@ class Routes:
     def __init__(self, upstream: str) -> None:
         target = HostedTarget(engine="llamacpp", base_url=upstream, host_header="bench.models.internal")
         self._routes = [
-            Route(model_id=model, model_name=model, model_type="textgen", mode="chat", state="active",
-                  hosting_type="lisa_hosted", allowed_groups=("team-a",), created_at=1, target=target)
+            Route(
+                model_id=model,
+                model_name=model,
+                model_type="textgen",
+                mode="chat",
+                state="active",
+                hosting_type="lisa_hosted",
+                allowed_groups=("team-a",),
+                created_at=1,
+                target=target,
+            )
             for model in MODELS
-        ]  # fmt: skip
+        ]
 
     def version(self) -> int:
         return 1
@@ -53,13 +61,22 @@ def sign_in() -> tuple[str, dict[str, Any]]:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key()))
     now = time.time()
-    claims = {"iss": ISSUER, "sub": "0" * 36, "aud": CLIENT, "token_use": "id", "iat": now, "exp": now + 86_400,
-              "cognito:username": "alice", "cognito:groups": ["user", "team-a"], "email": "alice@example.com"}  # fmt: skip
+    claims = {
+        "iss": ISSUER,
+        "sub": "0" * 36,
+        "aud": CLIENT,
+        "token_use": "id",
+        "iat": now,
+        "exp": now + 86_400,
+        "cognito:username": "alice",
+        "cognito:groups": ["user", "team-a"],
+        "email": "alice@example.com",
+    }
     token = jwt.encode(claims, key, algorithm="RS256", headers={"kid": "bench"})
     return token, {"keys": [{**public, "kid": "bench", "use": "sig"}]}
 
 
-async def main(upstream: str, log: str) -> None:
+async def main(upstream: str, log: BinaryIO) -> None:
     token, keys = sign_in()
     identity = IdentitySettings(issuer=ISSUER, client_id=CLIENT)
     application = Application(
@@ -67,7 +84,7 @@ async def main(upstream: str, log: str) -> None:
         verifier=TokenVerifier(identity, keys=KeySet(ISSUER, "-", fetch=lambda url: keys)),
         store=Routes(upstream),
         read_secret=lambda arn: "",
-        access_log=AccessLog(Path(log).open("wb")),
+        access_log=AccessLog(log),
     )
     port = await application.start()
     print(json.dumps({"port": port, "token": token}), flush=True)
@@ -75,4 +92,5 @@ async def main(upstream: str, log: str) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "/dev/null"))
+    with Path(sys.argv[2] if len(sys.argv) > 2 else "/dev/null").open("wb") as log:
+        uvloop.run(main(sys.argv[1], log))
