@@ -18,7 +18,6 @@ class Settings(BaseModel):
     event_bus: str = ""
     cluster: str = ""
     models_url: str = Field(default="", description="The models' load balancer: http://name:port")
-    network_mode: str = "nat"
     allowed_provider_hosts: tuple[str, ...] = ()
     model_start_timeout: int = 1800
     cpu_image: str = ""

@@ -62,8 +62,11 @@ def _admit(app: APIGatewayRestResolver, next_middleware: NextMiddleware) -> Resp
     context = event.request_context.get("authorizer") or {}
     principal = from_context(context) if context.get("user") else None
     authorize(rule_for("api", event.http_method, event.path), principal)
-    body = event.body or ""
-    if len(body) > MAX_BODY_BYTES:
+    try:
+        body = event.decoded_body or ""  # some media types come in base64
+    except ValueError:
+        raise InvalidRequest("The body is not text in UTF-8.") from None
+    if len(body.encode()) > MAX_BODY_BYTES:
         raise PayloadTooLarge(f"The body is over {MAX_BODY_BYTES} bytes.")
     if "\x00" in body or "\\u0000" in body:
         raise InvalidRequest("The body holds a null character: leave it out.")

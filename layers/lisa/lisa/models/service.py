@@ -46,9 +46,10 @@ class ModelService:
         definition.check()
         if definition.model_url and not definition.hosted:
             check_provider_url(definition.model_url, self._settings.allowed_provider_hosts)
-        if not definition.hosted and self._settings.network_mode == "isolated":
+        if not definition.hosted and not self._settings.allowed_provider_hosts:
             raise InvalidRequest(
-                "This deployment reaches no external provider (its parameter NetworkMode is isolated): host the model.",
+                "This deployment has no way out to external providers (its parameter AllowedProviderHosts is empty, or "
+                "NetworkMode isolated): host the model, or ask the operator.",
                 field="hostingType",
             )
         if self._store.get(definition.model_id) is not None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal
 
+from lisa.errors import InvalidRequest
 from lisa.models import naming
 from lisa.models.engines import CPU_ENGINES
 from lisa.models.schema import ModelDefinition
@@ -58,6 +59,12 @@ class ModelStacks:
             )
         except self._client.exceptions.AlreadyExistsException:
             return
+        except self._client.exceptions.ClientError as error:
+            if error.response["Error"]["Code"] != "ValidationError":
+                raise
+            # Parameters that the template does not take: trying again would not help.
+            message = error.response["Error"]["Message"]
+            raise InvalidRequest(f"CloudFormation does not take its definition: {message}") from None
 
     def parameters(self, definition: ModelDefinition, weights_uri: str, priority: int) -> dict[str, Any]:
         """The parameters of `model.yaml`; what is empty takes the template's default."""

@@ -1,0 +1,96 @@
+import pytest
+from lisa.models.reconcile import MAX_ATTEMPTS, SETTLE_SECONDS, Reconciler
+from lisa.models.stacks import StackView
+from lisa.settings import Settings
+
+from tests.unit.models.bodies import external, hosted, record
+from tests.unit.models.fakes import FakeExecutions, FakeStacks
+
+SETTINGS = Settings(model_start_timeout=600)
+
+
+@pytest.fixture
+def reconcile(models, clock):
+    def run(state="unknown", error=None, stacks=None):
+        executions = FakeExecutions(answer=(state, error))
+        return Reconciler(SETTINGS, models, executions, stacks or FakeStacks(), clock=clock)().as_dict()
+
+    return run
+
+
+def add(models, clock, *, age=120, left=600, **changes):
+    now = int(clock())
+    body = changes.pop("body", external())
+    models.create(record(body, updated_at=now - age, created_at=now - age, deadline=now + left, **changes))
+
+
+@pytest.mark.parametrize("state", ["unknown", "failed", "succeeded"])
+@pytest.mark.parametrize(("status", "desired"), [("Creating", "present"), ("Deleting", "absent")])
+def test_a_lost_execution_is_started_again(reconcile, models, clock, state, status, desired):
+    # Given
+    add(models, clock, status=status, desired=desired)
+
+    # When
+    report = reconcile(state, "States.ServiceRestart")
+
+    # Then
+    assert report["retried"] == ["m1"]
+    assert models.get("m1").attempt == 2
+    assert models.get("m1").generation == 7
+
+
+def test_a_running_workflow_within_its_time_is_left_alone(reconcile, models, clock):
+    add(models, clock)
+    assert reconcile("running")["retried"] == []
+    assert models.get("m1").attempt == 1
+
+
+def test_a_workflow_past_its_deadline_is_replaced(reconcile, models, clock):
+    add(models, clock, left=-1, body=hosted())
+    assert reconcile("running")["retried"] == ["h1"]
+    assert models.get("h1").deadline > clock() + 600
+
+
+def test_a_row_just_written_has_its_moment(reconcile, models, clock):
+    add(models, clock, age=SETTLE_SECONDS - 1)
+    assert reconcile("unknown")["retried"] == []
+
+
+@pytest.mark.parametrize("status", ["InService", "Failed", "Stopped"])
+def test_a_settled_row_is_not_looked_at(reconcile, models, clock, status):
+    add(models, clock, status=status, left=-1)
+    assert reconcile("unknown") == {"retried": [], "gave_up": [], "orphans": []}
+
+
+def test_after_the_last_attempt_the_row_says_why(reconcile, models, clock):
+    # Given
+    add(models, clock, attempt=MAX_ATTEMPTS)
+
+    # When
+    report = reconcile("failed", "States.Runtime")
+
+    # Then
+    assert report["gave_up"] == ["m1"]
+    assert models.get("m1").status == "Failed"
+    assert "States.Runtime" in models.get("m1").reason
+
+
+def test_every_row_is_settled_in_the_end(reconcile, models, clock):
+    add(models, clock)
+    for _ in range(MAX_ATTEMPTS + 1):
+        reconcile("unknown")
+        clock.now += 3600
+    assert models.get("m1").status == "Failed"
+
+
+def test_a_stack_without_a_model_is_removed(reconcile, models, clock):
+    # Given
+    add(models, clock, body=hosted())
+    stacks = FakeStacks({"h1": StackView("working"), "forgotten": StackView("ready")})
+
+    # When
+    report = reconcile("running", stacks=stacks)
+
+    # Then
+    assert report["orphans"] == ["forgotten"]
+    assert stacks.deleted == ["forgotten"]
