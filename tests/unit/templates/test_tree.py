@@ -115,7 +115,10 @@ def test_a_statement_about_every_resource_says_why(path: Path) -> None:
     lines = path.read_text().splitlines()
     for number, line in enumerate(lines):
         if re.search(r"Resource: *(\[ *)?[\"']\*[\"']", line):
-            assert "#" in line or "#" in lines[number - 1], f"{label(path)}:{number + 1}"
+            start = max(
+                at for at in range(number + 1) if lines[at].lstrip().startswith(("- Effect", "- Sid"))
+            )
+            assert any("#" in each for each in lines[start - 1 : number + 1]), f"{label(path)}:{number + 1}"
 
 
 def test_one_machine_gets_only_what_the_emulator_knows(monkeypatch: pytest.MonkeyPatch) -> None:
