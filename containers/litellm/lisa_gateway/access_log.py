@@ -12,7 +12,8 @@ import orjson
 FLUSH_SECONDS = 0.5
 MAX_WAITING = 20_000
 
-# (received, request id, route, method, status, user, model, seconds, first byte, usage, bytes, error)
+# (received, by time.perf_counter; request id, route, method, status, user, model, seconds, first byte, usage,
+# bytes, error)
 Record = tuple[float, bytes, str, str, int, str, str, float, float, tuple[int, int] | None, int, str]
 
 
@@ -49,7 +50,9 @@ class AccessLog:
         dropped, self._dropped = self._dropped, 0
         if not records and not dropped:
             return
-        lines = [orjson.dumps(_fields(record), option=orjson.OPT_APPEND_NEWLINE) for record in records]
+        # What `time.perf_counter` has to be added to, to be the time of day.
+        epoch = time.time() - time.perf_counter()
+        lines = [orjson.dumps(_fields(record, epoch), option=orjson.OPT_APPEND_NEWLINE) for record in records]
         if dropped:
             lines.append(
                 orjson.dumps({"level": "WARNING", "message": "lines lost", "count": dropped}) + b"\n"
@@ -61,10 +64,10 @@ class AccessLog:
             return  # nobody reads it any more
 
 
-def _fields(record: Record) -> dict[str, Any]:
+def _fields(record: Record, epoch: float) -> dict[str, Any]:
     at, request_id, endpoint, method, status, user, model, seconds, first_byte, usage, size, error = record
     fields: dict[str, Any] = {
-        "time": datetime.fromtimestamp(at, UTC),
+        "time": datetime.fromtimestamp(epoch + at, UTC),
         "level": "INFO",
         "message": "request",
         "requestId": request_id.decode(),
@@ -109,8 +112,3 @@ def configure_logging() -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-
-
-def wall_clock(perf_counter: float) -> float:
-    """The time of day at a reading of `time.perf_counter`."""
-    return time.time() - (time.perf_counter() - perf_counter)

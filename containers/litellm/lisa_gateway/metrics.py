@@ -23,14 +23,24 @@ class Histogram:
         self.total += seconds
 
 
+class Series:
+    """What is known of one endpoint and model."""
+
+    __slots__ = ("completion", "first_byte", "prompt", "seconds", "statuses")
+
+    def __init__(self) -> None:
+        self.statuses: dict[int, int] = {}
+        self.seconds = Histogram()
+        self.first_byte = Histogram()
+        self.prompt = 0
+        self.completion = 0
+
+
 class Metrics:
     """What has happened so far. Only models of the catalogue become labels, so that these are bounded."""
 
     def __init__(self) -> None:
-        self.requests: dict[tuple[str, str, int], int] = {}
-        self.seconds: dict[tuple[str, str], Histogram] = {}
-        self.first_byte: dict[tuple[str, str], Histogram] = {}
-        self.tokens: dict[str, list[int]] = {}
+        self.series: dict[tuple[str, str], Series] = {}
         self.retries = 0
         self.in_flight = 0
         self.gauges: dict[str, tuple[str, Callable[[], float]]] = {}
@@ -45,35 +55,45 @@ class Metrics:
         first_byte: float,
         usage: tuple[int, int] | None,
     ) -> None:
-        key = (endpoint, model, status)
-        self.requests[key] = self.requests.get(key, 0) + 1
-        pair = (endpoint, model)
-        histogram = self.seconds.get(pair)
-        if histogram is None:
-            histogram = self.seconds[pair] = Histogram()
-            self.first_byte[pair] = Histogram()
-        histogram.observe(seconds)
-        self.first_byte[pair].observe(first_byte)
+        series = self.series.get((endpoint, model))
+        if series is None:
+            series = self.series[endpoint, model] = Series()
+        series.statuses[status] = series.statuses.get(status, 0) + 1
+        series.seconds.observe(seconds)
+        series.first_byte.observe(first_byte)
         if usage is not None:
-            tokens = self.tokens.get(model)
-            if tokens is None:
-                tokens = self.tokens[model] = [0, 0]
-            tokens[0] += usage[0]
-            tokens[1] += usage[1]
+            series.prompt += usage[0]
+            series.completion += usage[1]
 
     def render(self) -> str:
         return "\n".join(self._lines()) + "\n"
 
     def _lines(self) -> Iterator[str]:
+        ordered = sorted(self.series.items())
         yield from _header("lisa_gateway_requests_total", "counter", "Requests answered.")
-        for (endpoint, model, status), count in sorted(self.requests.items()):
-            labels = _labels(endpoint=endpoint, model=model, status=str(status))
-            yield f"lisa_gateway_requests_total{labels} {count}"
-        yield from _histograms("lisa_gateway_request_seconds", "Time to the end of the answer.", self.seconds)
-        yield from _histograms("lisa_gateway_first_byte_seconds", "Time to its first byte.", self.first_byte)
+        for (endpoint, model), series in ordered:
+            for status, count in sorted(series.statuses.items()):
+                labels = _labels(endpoint=endpoint, model=model, status=str(status))
+                yield f"lisa_gateway_requests_total{labels} {count}"
+        yield from _histograms(
+            "lisa_gateway_request_seconds",
+            "Time to the end of the answer.",
+            [(key, series.seconds) for key, series in ordered],
+        )
+        yield from _histograms(
+            "lisa_gateway_first_byte_seconds",
+            "Time to its first byte.",
+            [(key, series.first_byte) for key, series in ordered],
+        )
         yield from _header("lisa_gateway_tokens_total", "counter", "Tokens, as the models counted them.")
-        for model, counts in sorted(self.tokens.items()):
-            for kind, count in zip(("prompt", "completion"), counts, strict=True):
+        totals: dict[str, list[int]] = {}
+        for (_, model), series in ordered:
+            if series.prompt or series.completion:
+                sums = totals.setdefault(model, [0, 0])
+                sums[0] += series.prompt
+                sums[1] += series.completion
+        for model, sums in totals.items():
+            for kind, count in zip(("prompt", "completion"), sums, strict=True):
                 yield f"lisa_gateway_tokens_total{_labels(model=model, kind=kind)} {count}"
         yield from _value("lisa_gateway_retries_total", "counter", "Calls made a second time.", self.retries)
         yield from _value("lisa_gateway_requests_in_flight", "gauge", "Requests under way.", self.in_flight)
@@ -111,9 +131,9 @@ def _escape(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-def _histograms(name: str, text: str, histograms: dict[tuple[str, str], Histogram]) -> Iterator[str]:
+def _histograms(name: str, text: str, histograms: list[tuple[tuple[str, str], Histogram]]) -> Iterator[str]:
     yield from _header(name, "histogram", text)
-    for (endpoint, model), histogram in sorted(histograms.items()):
+    for (endpoint, model), histogram in histograms:
         total = 0
         for bound, count in zip((*map(str, BUCKETS), "+Inf"), histogram.counts, strict=True):
             total += count

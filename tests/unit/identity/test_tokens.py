@@ -162,9 +162,9 @@ def test_a_cached_token_needs_no_keys_and_one_with_the_same_beginning_is_not_tak
     token = issuer.sign(issuer.id_claims())
     who = verifier.verify(token)
     # Then it is known without a further look
-    assert verifier.cached(token) is who
+    assert verifier.cached(token.encode()) is who
     # And a token that differs only in its end is not
-    assert verifier.cached(token[:-4] + "AAAA") is None
+    assert verifier.cached((token[:-4] + "AAAA").encode()) is None
     with pytest.raises(Unauthenticated):
         verifier.verify(token[:-4] + "AAAA")
 
@@ -175,9 +175,9 @@ def test_a_cached_token_stops_at_its_expiry(issuer):
     token = issuer.sign(issuer.id_claims(exp=time.time() + 60))
     verifier.verify(token)
     clock.now += 59
-    assert verifier.cached(token) is not None
+    assert verifier.cached(token.encode()) is not None
     clock.now += 32
-    assert verifier.cached(token) is None
+    assert verifier.cached(token.encode()) is None
 
 
 def test_the_cache_is_bounded_and_forgets_the_oldest(issuer):
@@ -187,7 +187,13 @@ def test_the_cache_is_bounded_and_forgets_the_oldest(issuer):
     for token in tokens:
         verifier.verify(token)
     assert len(cache) == 3
-    assert [verifier.cached(token) is not None for token in tokens] == [False, False, True, True, True]
+    assert [verifier.cached(token.encode()) is not None for token in tokens] == [
+        False,
+        False,
+        True,
+        True,
+        True,
+    ]
 
 
 def test_a_withdrawn_key_stops_being_honoured(issuer):
