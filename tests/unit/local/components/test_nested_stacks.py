@@ -1,8 +1,10 @@
-"""Nested stacks may use SAM's resource types, as on AWS."""
+"""Nested stacks may use SAM's resource types, and can be updated, as on AWS."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+
+import pytest
 
 from .conftest import Cloud, deploy
 
@@ -11,8 +13,12 @@ Transform: AWS::Serverless-2016-10-31
 Resources:
   Items:
     Type: AWS::Serverless::SimpleTable
+  Parameter:
+    Type: AWS::SSM::Parameter
+    Properties: {Type: String, Value: first}
 Outputs:
   Table: {Value: !Ref Items}
+  TableArn: {Value: !GetAtt Items.Arn}
 """
 
 ROOT = """
@@ -23,21 +29,81 @@ Resources:
     Properties: {{Location: {url}}}
 Outputs:
   Table: {{Value: !GetAtt Child.Outputs.Table}}
+  TableArn: {{Value: !GetAtt Child.Outputs.TableArn}}
 """
 
 
-def test_a_nested_stack_is_expanded_as_the_root_is(new_cloud: Callable[..., Cloud]) -> None:
+@pytest.fixture
+def cloud(new_cloud: Callable[..., Cloud]) -> Cloud:
+    made = new_cloud()
+    made.start("engine")
+    made.start("emulator")
+    made.client("s3").create_bucket(Bucket="templates")
+    return made
+
+
+def deploy_with(cloud: Cloud, child: str, key: str) -> dict[str, str]:
+    cloud.client("s3").put_object(Bucket="templates", Key=key, Body=child)
+    return deploy(cloud, "parent", ROOT.format(url=f"{cloud.endpoint}/templates/{key}"))
+
+
+def test_a_nested_stack_is_expanded_as_the_root_is(cloud: Cloud) -> None:
+    # When
+    outputs = deploy_with(cloud, CHILD, "child.yaml")
+
+    # Then
+    described = cloud.client("dynamodb").describe_table(TableName=outputs["Table"])["Table"]
+    assert [key["AttributeName"] for key in described["KeySchema"]] == ["id"]
+
+
+def test_an_update_of_a_nested_stack_knows_what_has_not_changed(cloud: Cloud) -> None:
+    # Given
+    before = deploy_with(cloud, CHILD, "child.yaml")
+
+    # When one resource of two changes
+    after = deploy_with(cloud, CHILD.replace("first", "second"), "changed.yaml")
+
+    # Then
+    assert after == before
+    assert after["TableArn"].endswith(f"table/{after['Table']}")
+
+
+KEEPING = """
+Parameters:
+  Note: {Type: String}
+Resources:
+  Queue:
+    Type: AWS::SQS::Queue
+  Parameter:
+    Type: AWS::SSM::Parameter
+    Properties: {Type: String, Value: !Sub "${Note} ${Queue.Arn}"}
+Outputs:
+  Value: {Value: !GetAtt Parameter.Value}
+"""
+
+KEEPING_ROOT = """
+Resources:
+  Child:
+    Type: AWS::CloudFormation::Stack
+    Properties: {{TemplateURL: "{url}", Parameters: {{Note: {note}}}}}
+Outputs:
+  Value: {{Value: !GetAtt Child.Outputs.Value}}
+"""
+
+
+def test_an_update_leaves_unchanged_resources_their_attributes(new_cloud: Callable[..., Cloud]) -> None:
     # Given
     cloud = new_cloud()
     cloud.start("engine")
     cloud.start("emulator")
     s3 = cloud.client("s3")
     s3.create_bucket(Bucket="templates")
-    s3.put_object(Bucket="templates", Key="child.yaml", Body=CHILD)
+    s3.put_object(Bucket="templates", Key="child.yaml", Body=KEEPING)
+    url = f"{cloud.endpoint}/templates/child.yaml"
+    deploy(cloud, "keeping", KEEPING_ROOT.format(url=url, note="first"))
 
-    # When
-    outputs = deploy(cloud, "parent", ROOT.format(url=f"{cloud.endpoint}/templates/child.yaml"))
+    # When: only what names the queue's attribute changes
+    outputs = deploy(cloud, "keeping", KEEPING_ROOT.format(url=url, note="second"))
 
     # Then
-    described = cloud.client("dynamodb").describe_table(TableName=outputs["Table"])["Table"]
-    assert [key["AttributeName"] for key in described["KeySchema"]] == ["id"]
+    assert outputs["Value"].startswith("second arn:")
