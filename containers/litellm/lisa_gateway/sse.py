@@ -31,6 +31,10 @@ def find_usage(data: bytes) -> tuple[int, int] | None:
     return int(given[1]) if given else 0, int(made[1]) if made else 0
 
 
+def _interesting(data: bytes) -> bool:
+    return b'"usage"' in data or b'"content":null' in data or b'"content": null' in data
+
+
 class EventFilter:
     """Passes events on as they come; `usage` holds what was counted so far.
 
@@ -51,8 +55,8 @@ class EventFilter:
         if self._rest:
             data = self._rest + data
             self._rest = b""
-        if b'"usage"' not in data and b'"content":null' not in data and data.endswith(b"\n\n"):
-            self._sink(data)  # whole events, nothing of interest: the common case
+        if data.endswith(b"\n\n") and not _interesting(data):
+            self._sink(data)  # whole events, nothing to do: the common case
             return
         kept: list[bytes] = []
         start = 0

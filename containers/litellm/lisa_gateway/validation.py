@@ -43,7 +43,8 @@ _FORBIDDEN_PATTERN = re.compile(
     r"""_ | litellm[_-] | user_api_key | aws_ | azure | vertex_ | s3_ | gcs_ | bedrock_tags | default_api_key_
     | anthropic_ | openai_ | auto_router_ | adaptive_router_ | complexity_router_ | quality_router_
     | langfuse_ | langsmith_ | arize_ | braintrust_ | dd_ | humanloop_ | lunary_ | newrelic_ | posthog_
-    | signoz_ | wandb_ | weave_ | phoenix_ | regional_ | cache_creation_ | cache_read_
+    | signoz_ | wandb_ | weave_ | phoenix_ | milvus_ | valkey_ | watsonx_ | cost_per_ | vector_store_id
+    | bucket_name | regional_ | cache_creation_ | cache_read_
     | .*_cost_per_ | .*_uplift_""",
     re.VERBOSE,
 )

@@ -5,10 +5,12 @@ import json
 import logging
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 from lisa.models.routes import HostedTarget, ProviderTarget
+from lisa_gateway.validation import forbidden
 
 from tests.unit.gateway.harness import (
     ALICE,
@@ -338,6 +340,25 @@ def test_hosted_models_are_served_while_it_is_dead_and_it_comes_back(gateway, ca
     wait_for(lambda: "x" in gateway.application.litellm._registered, START)
     assert gateway.chat(model="x").status == 200
     assert gateway.application.litellm._process.pid != process.pid
+
+
+def test_every_name_that_litellm_keeps_for_itself_is_refused():
+    """Held against the pinned LiteLLM's own lists, so that a new version cannot open a way unseen."""
+    code = (
+        "import json; from litellm.types.utils import all_litellm_params as a; "
+        "from litellm.proxy.auth.auth_utils import _BANNED_REQUEST_BODY_PARAMS as b; "
+        "from litellm.types.router import GenericLiteLLMParams as g, LiteLLM_Params as p; "
+        "print(json.dumps(sorted({*a, *b, *g.model_fields, *p.model_fields})))"
+    )
+    env = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    out = subprocess.run(
+        [str(PYTHON), "-c", code], check=True, capture_output=True, text=True, env=env
+    ).stdout
+    names = json.loads(out.splitlines()[-1])
+    assert len(names) > 300
+    # What callers of the public APIs send as well: judged by what it holds, or harmless.
+    public = {"model", "metadata"}
+    assert [name for name in names if not forbidden(name) and name not in public] == []
 
 
 def test_what_it_prints_is_logged_without_keys(gateway, caplog):
