@@ -1,10 +1,12 @@
-"""The models table's stream: every new wish, and every new attempt at one, starts its workflow."""
+"""The models table's stream: new wishes and attempts start their workflow, changes of status become events."""
 
+import time
 from typing import Any
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
 from lisa import aws
+from lisa.events import EventPublisher
 from lisa.models.dispatch import Dispatcher
 from lisa.models.executions import Executions
 from lisa.models.store import ModelStore
@@ -13,7 +15,9 @@ from lisa.settings import Settings
 
 settings = Settings.from_environment()
 dispatcher = Dispatcher(
-    ModelStore(settings.models_table, aws.dynamodb()), Executions(settings, aws.step_functions())
+    ModelStore(settings.models_table, aws.dynamodb()),
+    Executions(settings, aws.step_functions()),
+    EventPublisher(settings.event_bus, aws.events()),
 )
 processor = BatchProcessor(event_type=EventType.DynamoDBStreams)
 
@@ -21,7 +25,8 @@ processor = BatchProcessor(event_type=EventType.DynamoDBStreams)
 def dispatch(record: DynamoDBRecord) -> None:
     change = record.dynamodb
     if change is not None:
-        dispatcher(dict(change.old_image or {}), dict(change.new_image or {}))
+        at = change.approximate_creation_date_time or time.time()
+        dispatcher(dict(change.old_image or {}), dict(change.new_image or {}), at=float(at))
 
 
 @tracer.capture_lambda_handler(capture_response=False)

@@ -1,7 +1,6 @@
-"""States `Record ...`: writes where the workflow has ended into the row, and tells the event bus."""
+"""States `Record ...`: writes where the workflow has ended into the row."""
 
 from lisa import aws
-from lisa.events import EventPublisher
 from lisa.models.secrets import ProviderKeys
 from lisa.models.step import step
 from lisa.models.store import ModelStore
@@ -12,6 +11,5 @@ settings = Settings.from_environment()
 record = RecordStatus(
     ModelStore(settings.models_table, aws.dynamodb()),
     ProviderKeys(settings.deployment, aws.secrets_manager()),
-    EventPublisher(settings.event_bus, aws.events()),
 )
 handler = step(lambda wish, event: record(wish, event["status"], event.get("reason")))

@@ -20,7 +20,7 @@ from lisa.models.workflow import (
 from lisa.settings import Settings
 
 from tests.unit.models.bodies import external, hosted, record
-from tests.unit.models.fakes import FakeEvents, FakeKeys, FakeStacks, FakeTasks, FakeWeights
+from tests.unit.models.fakes import FakeKeys, FakeStacks, FakeTasks, FakeWeights
 
 SETTINGS = Settings(
     deployment="lisa", models_url="http://alb:8088", cluster="lisa", capacity="local", model_start_timeout=600
@@ -61,7 +61,7 @@ def test_an_external_model_needs_no_weights(rows):
 @pytest.mark.parametrize("wish", STALE)
 def test_a_step_of_an_overtaken_workflow_does_nothing(rows, routes, priorities, clock, wish):
     # Given
-    stacks, events, keys = FakeStacks(), FakeEvents(), FakeKeys()
+    stacks, keys = FakeStacks(), FakeKeys()
     before = rows.page()
 
     # When
@@ -72,12 +72,12 @@ def test_a_step_of_an_overtaken_workflow_does_nothing(rows, routes, priorities, 
         CreateStack(rows, FakeWeights(), priorities, stacks)(wish),
         ObserveModel(SETTINGS, rows, stacks, FakeTasks("gone"), clock=clock)(wish),
         DeleteStack(rows, stacks, priorities)(wish, 0),
-        RecordStatus(rows, keys, events, clock=clock)(wish, "Failed", "no"),
+        RecordStatus(rows, keys, clock=clock)(wish, "Failed", "no"),
     ]
 
     # Then
     assert outcomes == [SUPERSEDED] * len(outcomes)
-    assert (stacks.created, stacks.deleted, events.said, keys.forgotten) == ([], [], [], [])
+    assert (stacks.created, stacks.deleted, keys.forgotten) == ([], [], [])
     assert routes.version() == 0
     assert rows.page() == before
 
@@ -330,28 +330,22 @@ def test_a_removal_that_fails_is_asked_for_again_and_then_said(rows, priorities)
 # --- Record
 
 
-def test_in_service_is_written_and_said(rows, clock):
-    # Given
-    events = FakeEvents()
-
-    # When
-    outcome = RecordStatus(rows, FakeKeys(), events, clock=clock)(HOSTED, "InService")
-
-    # Then
+def test_in_service_is_written(rows, clock):
+    outcome = RecordStatus(rows, FakeKeys(), clock=clock)(HOSTED, "InService")
     assert outcome == {"outcome": "recorded"}
     assert (rows.get("h1").status, rows.get("h1").reason) == ("InService", None)
 
 
 def test_a_failure_keeps_its_reason_and_the_key_for_a_look(rows, clock):
     keys = FakeKeys()
-    RecordStatus(rows, keys, FakeEvents(), clock=clock)(EXTERNAL, "Failed", "because")
+    RecordStatus(rows, keys, clock=clock)(EXTERNAL, "Failed", "because")
     assert (rows.get("m1").status, rows.get("m1").reason) == ("Failed", "because")
     assert keys.forgotten == []
 
 
 def test_a_deleted_model_leaves_neither_key_nor_row(rows, clock):
     keys = FakeKeys()
-    step = RecordStatus(rows, keys, FakeEvents(), clock=clock)
+    step = RecordStatus(rows, keys, clock=clock)
     step(EXTERNAL, "Deleted")
     assert keys.forgotten == ["arn:secret"]
     assert rows.get("m1") is None

@@ -36,6 +36,7 @@ def api_handler(app: APIGatewayRestResolver) -> Callable[[dict[str, Any], Any], 
     @tracer.capture_lambda_handler(capture_response=False)
     def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         request = event["requestContext"]
+        _speak_json(event)
         answer: dict[str, Any] = app.resolve(event, context)
         logger.info(
             "call",
@@ -71,6 +72,19 @@ def _admit(app: APIGatewayRestResolver, next_middleware: NextMiddleware) -> Resp
     if "\x00" in body or "\\u0000" in body:
         raise InvalidRequest("The body holds a null character: leave it out.")
     return next_middleware(app)
+
+
+def _speak_json(event: dict[str, Any]) -> None:
+    """Bodies are JSON, whatever a client without the right header calls them (curl says it is a form)."""
+    headers = {
+        name: value for name, value in (event.get("headers") or {}).items() if name.lower() != "content-type"
+    }
+    event["headers"] = headers | {"Content-Type": content_types.APPLICATION_JSON}
+    event["multiValueHeaders"] = {
+        name: value
+        for name, value in (event.get("multiValueHeaders") or {}).items()
+        if name.lower() != "content-type"
+    } | {"Content-Type": [content_types.APPLICATION_JSON]}
 
 
 def _named(error: RequestValidationError) -> InvalidRequest:

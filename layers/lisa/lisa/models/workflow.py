@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lisa.errors import Conflict, LisaError
-from lisa.events import EventPublisher
 from lisa.models import health, naming
 from lisa.models.priorities import PriorityStore
 from lisa.models.record import WORKFLOW_MARGIN, ModelRecord
@@ -240,43 +239,29 @@ class DeleteStack:
 
 
 class RecordStatus:
-    """Writes where a workflow has ended into the row, and tells the bus."""
+    """Writes where a workflow has ended into the row; the table's stream tells the bus."""
 
     def __init__(
         self,
         store: ModelStore,
         keys: ProviderKeys,
-        events: EventPublisher,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._keys = keys
-        self._events = events
         self._clock = clock
 
     def __call__(self, wish: Wish, status: Status | Literal["Deleted"], reason: str | None = None) -> Outcome:
         before = current(self._store, wish)
         if before is None:
             return SUPERSEDED
-        now = int(self._clock())
-        # First the event, then the row: a crash in between says it twice, the other way round never.
-        self._events.model_status_changed(
-            {
-                "modelId": wish.model_id,
-                "status": status,
-                "previousStatus": before.status,
-                "reason": reason,
-                "generation": wish.generation,
-                "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)),
-            }
-        )
         if status == "Deleted":
             if before.secret_arn is not None:
                 self._keys.forget(before.secret_arn)
             self._store.forget(wish.model_id, wish.generation)
         else:
-            self._store.set_status(wish.model_id, wish.generation, status, reason, now=now)
+            self._store.set_status(wish.model_id, wish.generation, status, reason, now=int(self._clock()))
         return {"outcome": "recorded"}
 
 

@@ -17,6 +17,7 @@ from lisa_local.emulator.bridges import (
     control_routes,
     definitions,
     function_workers,
+    gateway_responses,
     groups_on_refresh,
     nested_stacks,
     no_root,
@@ -44,6 +45,7 @@ BRIDGES: tuple[Bridge, ...] = (
     addresses.BRIDGE,
     nested_stacks.BRIDGE,
     definitions.BRIDGE,
+    gateway_responses.BRIDGE,
     groups_on_refresh.BRIDGE,
     state_files.BRIDGE,
 )
