@@ -1,0 +1,105 @@
+import importlib.util
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import boto3
+import pytest
+from lisa import aws as clients
+from moto import mock_aws
+
+from tests.unit.functions.samples import FUNCTIONS
+
+TABLE = "models"
+BUCKET = "weights"
+STATES_ROLE = "arn:aws:iam::123456789012:role/states"
+WAIT = json.dumps({"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 600, "End": True}}})
+
+
+class Context:
+    """What the runtime tells a handler."""
+
+    function_name = "function"
+    memory_limit_in_mb = 256
+    invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:function"
+    aws_request_id = "00000000-0000-0000-0000-000000000000"
+
+    @staticmethod
+    def get_remaining_time_in_millis() -> int:
+        return 30_000
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An account with what the functions need, and their environment."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        boto3.client("dynamodb").create_table(
+            TableName=TABLE,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[
+                {"AttributeName": "pk", "AttributeType": "S"},
+                {"AttributeName": "sk", "AttributeType": "S"},
+            ],
+            KeySchema=[
+                {"AttributeName": "pk", "KeyType": "HASH"},
+                {"AttributeName": "sk", "KeyType": "RANGE"},
+            ],
+        )
+        boto3.client("s3").create_bucket(Bucket=BUCKET)
+        boto3.client("events").create_event_bus(Name="lisa")
+        states = boto3.client("stepfunctions")
+        for name in ("create", "delete"):
+            machine = states.create_state_machine(name=name, definition=WAIT, roleArn=STATES_ROLE)
+            monkeypatch.setenv(f"LISA_{name.upper()}_STATE_MACHINE_ARN", machine["stateMachineArn"])
+        for name, value in {
+            "DEPLOYMENT": "lisa",
+            "STAGE": "local",
+            "MODELS_TABLE": TABLE,
+            "WEIGHTS_BUCKET": BUCKET,
+            "EVENT_BUS": "lisa",
+            "CLUSTER": "lisa",
+            "MODELS_URL": "http://127.0.0.1:9",
+            "ALLOWED_PROVIDER_HOSTS": "127.0.0.1,*",
+            "MODEL_START_TIMEOUT": "600",
+            "ISSUER": "https://issuer.example.com",
+            "CLIENT_ID": "client",
+            "JWKS_URL": "http://127.0.0.1:9/jwks",
+        }.items():
+            monkeypatch.setenv(f"LISA_{name}", value)
+        _forget_clients()
+        yield
+        _forget_clients()
+
+
+def _forget_clients() -> None:
+    """Clients are kept for the life of a function; a test's life is shorter."""
+    for name in clients.__dict__:
+        getattr(getattr(clients, name), "cache_clear", lambda: None)()
+
+
+@pytest.fixture
+def load(account: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """Imports a function as the runtime does: its folder on the path, the module `app`."""
+
+    def module(name: str) -> ModuleType:
+        path = FUNCTIONS / name / "app.py"
+        monkeypatch.syspath_prepend(str(path.parent))
+        spec = importlib.util.spec_from_file_location(f"function_{name}", path)
+        assert spec is not None
+        assert spec.loader is not None
+        loaded = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(loaded)
+        sys.path.remove(str(Path(path.parent)))
+        return loaded
+
+    return module
+
+
+@pytest.fixture
+def invoke(load: Callable[[str], ModuleType]) -> Callable[[str, dict[str, Any]], Any]:
+    return lambda name, event: load(name).handler(event, Context())
