@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import unquote
 
 import orjson
 from lisa.errors import LisaError, Unauthenticated
@@ -246,7 +247,7 @@ class Gateway:
         send_json(exchange, model_documents(self._seen_by(principal)))
 
     async def _model(self, exchange: Exchange, principal: Principal | None) -> None:
-        model = exchange.path.rstrip("/").rsplit("/", 1)[-1]
+        model = unquote(exchange.path.rstrip("/").rsplit("/", 1)[-1])
         for live in self._seen_by(principal):
             if live.route.model_id == model:
                 send_json(exchange, model_documents([live])["data"][0])

@@ -14,13 +14,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 from lisa.errors import LisaError
+from lisa.models.provider_url import check_provider_url
 from lisa.models.routes import HostedTarget, ProviderTarget
 
 from lisa_gateway.catalogue import LiveRoute
@@ -242,11 +241,10 @@ class LiteLLM:
             return hosted
         params: dict[str, Any] = {"model": target.model}
         if target.api_base:
-            host = urlsplit(target.api_base).hostname or ""
-            if self._allowed_hosts and not any(fnmatch(host, pattern) for pattern in self._allowed_hosts):
-                log.error(
-                    "the provider's host is not allowed", extra={"model": live.route.model_id, "host": host}
-                )
+            try:
+                check_provider_url(target.api_base, self._allowed_hosts)
+            except LisaError as refused:
+                log.error(refused.message, extra={"model": live.route.model_id})
                 return None
             # A server without keys of its own still needs some word where LiteLLM expects a key.
             params |= {"api_base": target.api_base, "api_key": "none"}

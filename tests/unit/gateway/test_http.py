@@ -189,6 +189,24 @@ def test_silent_connections_are_closed(gateway, monkeypatch):
             assert sock.recv(100) == b""
 
 
+def test_a_head_that_trickles_in_does_not_hold_a_connection(gateway, monkeypatch):
+    monkeypatch.setattr("lisa_gateway.http.server.REQUEST_SECONDS", 0)
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.settimeout(0.05)
+        sock.sendall(b"GET /health HTTP/1.1\r\nx-slow: ")
+        deadline, ended = time.monotonic() + 10, False
+        while not ended and time.monotonic() < deadline:
+            try:
+                sock.sendall(b"a")
+                ended = sock.recv(100) == b""
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                ended = True
+        assert ended
+
+
 def test_health_tells_whether_the_catalogue_is_loaded():
     from tests.unit.gateway.harness import MemoryStore
 

@@ -32,8 +32,8 @@ PYTHON = ROOT / ".venvs/gateway/bin/python"
 START = 60
 
 
-def provider(model_id, port, *, model="openai/gpt-x", mode="chat", secret="arn:1", groups=()):
-    target = ProviderTarget(model=model, api_base=f"http://127.0.0.1:{port}/v1", secret_arn=secret)
+def provider(model_id, port, *, model="openai/gpt-x", mode="chat", secret="arn:1", groups=(), base=None):
+    target = ProviderTarget(model=model, api_base=base or f"http://127.0.0.1:{port}/v1", secret_arn=secret)
     return route(model_id, mode=mode, groups=groups, target=target)
 
 
@@ -57,6 +57,7 @@ def shared():
             provider("nokey", port, secret=None),
             provider("unreadable", port, secret="arn:unreadable"),
             provider("down", 1),
+            provider("elsewhere", port, base="http://169.254.169.254/v1"),
             provider("emb", port, mode="embedding"),
             provider("img", port, mode="image_generation"),
             provider("tts", port, mode="audio_speech"),
@@ -69,6 +70,7 @@ def shared():
         with running(
             routes=routes,
             read_secret=read_secret,
+            allowed_provider_hosts=("127.0.0.1",),
             litellm_command=(str(PYTHON), "-m", "lisa_gateway.litellm_app"),
         ) as value:
             wait_for(lambda: "x" in value.application.litellm._registered, START)
@@ -197,6 +199,10 @@ def test_a_key_that_cannot_be_read_makes_that_model_unavailable_and_no_other(gat
     answer = gateway.chat(model="unreadable")
     assert (answer.status, answer.error["code"]) == (503, "model_unavailable")
     assert gateway.chat(model="x").status == 200
+
+
+def test_a_provider_at_an_address_that_is_not_allowed_is_never_called(gateway):
+    assert gateway.chat(model="elsewhere").status == 503
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -63,6 +63,13 @@ def test_a_model_of_other_groups_does_not_exist_at_any_endpoint(gateway, prefix,
     assert gateway.upstream.asked == []
 
 
+def test_a_name_with_signs_in_it_is_found_by_its_escaped_form(gateway):
+    gateway.put(route("org:a.b", port=gateway.upstream.port))
+    assert gateway.request("GET", "/v1/models/org%3Aa.b").json["id"] == "org:a.b"
+    gateway.store.remove("org:a.b")
+    gateway.await_version()
+
+
 def test_a_hidden_model_is_neither_found_by_id_nor_in_model_info(gateway):
     assert gateway.request("GET", "/v1/models/secret", token=ALICE).status == 404
     assert gateway.request("GET", "/v1/models/secret", token=BOB).status == 200

@@ -216,7 +216,9 @@ class Connection(asyncio.Protocol):
         return False  # half-open clients are treated as gone
 
     def data_received(self, data: bytes) -> None:
-        self.active_at = self.server.now
+        if self._head_done or not self._head_bytes:
+            # The time to send the head counts from its first byte, however slowly the others come.
+            self.active_at = self.server.now
         if self.lingering:
             return
         if not self._head_done:
