@@ -61,7 +61,7 @@ def test_only_admins_create_and_delete(cloud, alice):
         ({"streaming": "perhaps"}, "streaming"),
         ({"modelUrl": "http://169.254.169.254/latest"}, "modelUrl"),
         ({"modelUrl": "ftp://127.0.0.1/"}, "modelUrl"),
-        ({"modelUrl": "http://provider.example/v1"}, "modelUrl"),
+        ({"modelUrl": "http://10.1.2.3/v1"}, "modelUrl"),
     ],
 )
 def test_a_definition_that_is_wrong_names_the_field(admin, change, field):

@@ -13,6 +13,7 @@ from lisa_gateway.endpoints import Endpoint
 from lisa_gateway.http.client import Address, Pool, UpstreamConnection, UpstreamError, UpstreamTimeout
 from lisa_gateway.http.server import Exchange
 from lisa_gateway.metrics import Metrics
+from lisa_gateway.responses_repair import ResponsesRepair
 from lisa_gateway.sse import EventFilter, find_usage
 
 RETRY_PAUSE_SECONDS = 0.05
@@ -32,6 +33,7 @@ class Call:
     address: Address
     request: bytes
     drop_usage: bool
+    repair: ResponsesRepair | None = None
 
 
 class Forwarder:
@@ -99,11 +101,16 @@ class Forwarder:
         body = await connection.read()
         exchange = call.exchange
         exchange.usage = find_usage(body)
+        if call.repair is not None:
+            body = call.repair.document(body)
         exchange.reply(connection.status, JSON, body)
 
     async def _events(self, call: Call, connection: UpstreamConnection) -> None:
         exchange = call.exchange
-        events = EventFilter(exchange.write, drop_usage=call.drop_usage)
+        sink, repair = exchange.write, call.repair
+        if repair is not None:
+            sink = lambda data: exchange.write(repair.events(data))  # noqa: E731 -- the one case that is not bytes as they come
+        events = EventFilter(sink, drop_usage=call.drop_usage)
         exchange.start(connection.status, _EVENTS)
         try:
             await _pump(exchange, connection, events.feed)

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 import orjson
 from lisa.errors import LisaError, Unauthenticated
 from lisa.identity import RULES, Principal, TokenVerifier, Who, authorize, bearer_token, rule_for
+from lisa.models.routes import HostedTarget
 
 from lisa_gateway import multipart
 from lisa_gateway.access_log import AccessLog
@@ -22,6 +23,7 @@ from lisa_gateway.http.server import Exchange
 from lisa_gateway.listing import model_documents, model_info
 from lisa_gateway.litellm_process import LiteLLM
 from lisa_gateway.metrics import Metrics
+from lisa_gateway.responses_repair import ResponsesRepair
 from lisa_gateway.upstream_errors import unavailable
 from lisa_gateway.validation import check_fields, forbidden, model_of, not_allowed, parse_object, refuse
 
@@ -198,6 +200,7 @@ class Gateway:
         return live
 
     async def _infer(self, exchange: Exchange, endpoint: Endpoint, principal: Principal) -> None:
+        repair = None
         if endpoint.multipart:
             form = multipart.parse(exchange.headers.get(b"content-type", b""), exchange.body)
             for name in form.names():
@@ -211,6 +214,8 @@ class Gateway:
             check_fields(document, endpoint)
             drop_usage = _ask_for_usage(document) if endpoint.asks_usage else False
             kind, body = b"application/json", orjson.dumps(document)
+            if endpoint.name == "responses" and _speaks_llamacpp(live):
+                repair = ResponsesRepair(document, int(time.time()))
         head = live.heads.get(endpoint.name)
         if head is not None:
             address = live.address
@@ -226,7 +231,7 @@ class Gateway:
             len(body),
             body,
         )
-        await self._forwarder.forward(Call(exchange, endpoint, live, address, request, drop_usage))
+        await self._forwarder.forward(Call(exchange, endpoint, live, address, request, drop_usage, repair))
 
     def _usable(self, exchange: Exchange, endpoint: Endpoint, model: str, principal: Principal) -> LiveRoute:
         live = self._visible(model, principal)
@@ -308,6 +313,11 @@ def _token(headers: dict[bytes, bytes]) -> str:
     if token is None:
         raise Unauthenticated("No token was sent. Send `Authorization: Bearer <token>`.")
     return token
+
+
+def _speaks_llamacpp(live: LiveRoute) -> bool:
+    target = live.route.target
+    return isinstance(target, HostedTarget) and target.engine == "llamacpp"
 
 
 def _ask_for_usage(document: dict[str, Any]) -> bool:

@@ -94,6 +94,23 @@ POLICY = {
             "Resource": "*",
         },
         {
+            # Whoever runs the cloud may listen to its bus, by a queue and a rule of their own.
+            "Sid": "ListenToEvents",
+            "Effect": "Allow",
+            "Action": [
+                "events:DeleteRule",
+                "events:PutRule",
+                "events:PutTargets",
+                "events:RemoveTargets",
+                "sqs:CreateQueue",
+                "sqs:DeleteMessage",
+                "sqs:DeleteQueue",
+                "sqs:ReceiveMessage",
+                "sqs:SetQueueAttributes",
+            ],
+            "Resource": "*",
+        },
+        {
             "Sid": "LookAround",
             "Effect": "Allow",
             "Action": [
@@ -115,6 +132,8 @@ POLICY = {
                 "logs:Describe*",
                 "logs:FilterLogEvents",
                 "logs:GetLogEvents",
+                "secretsmanager:DescribeSecret",
+                "secretsmanager:ListSecrets",
                 "sqs:GetQueue*",
                 "sqs:ListQueues",
                 "ssm:GetParameter",
