@@ -82,7 +82,7 @@ async def main(upstream: str, log: BinaryIO) -> None:
     application = Application(
         Settings(identity=identity, models_table="-", host="127.0.0.1", port=0),
         verifier=TokenVerifier(identity, keys=KeySet(ISSUER, "-", fetch=lambda url: keys)),
-        store=Routes(upstream),
+        open_store=lambda: Routes(upstream),
         read_secret=lambda arn: "",
         access_log=AccessLog(log),
     )

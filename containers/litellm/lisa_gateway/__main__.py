@@ -7,6 +7,7 @@ import sys
 
 import boto3
 import uvloop
+from botocore.config import Config
 from lisa.identity import TokenVerifier
 from lisa.models.routes import RouteStore
 
@@ -16,6 +17,14 @@ from lisa_gateway.settings import Settings
 
 log = logging.getLogger("lisa_gateway")
 
+_AWS = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
+
+
+def read_secret(arn: str) -> str:
+    """A provider's key. Rarely called, from any thread: a session of its own, because boto3's are not shared."""
+    client = boto3.session.Session().client("secretsmanager", config=_AWS)
+    return client.get_secret_value(SecretId=arn)["SecretString"]
+
 
 async def serve(settings: Settings) -> None:
     """Runs until SIGTERM or SIGINT, then lets answers under way end."""
@@ -23,12 +32,13 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    manager = boto3.client("secretsmanager")
     application = Application(
         settings,
         verifier=TokenVerifier.from_settings(settings.identity),
-        store=RouteStore(settings.models_table, boto3.client("dynamodb")),
-        read_secret=lambda arn: str(manager.get_secret_value(SecretId=arn)["SecretString"]),
+        open_store=lambda: RouteStore(
+            settings.models_table, boto3.session.Session().client("dynamodb", config=_AWS)
+        ),
+        read_secret=read_secret,
     )
     port = await application.start()
     log.info("listening", extra={"host": settings.host, "port": port, "instance": settings.instance_id})

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+from collections.abc import Callable
 
 from lisa.identity import TokenVerifier
 from lisa.models.routes import Route
@@ -29,7 +30,7 @@ class Application:
         settings: Settings,
         *,
         verifier: TokenVerifier,
-        store: Store,
+        open_store: Callable[[], Store],
         read_secret: ReadSecret,
         access_log: AccessLog | None = None,
         poll_seconds: float = POLL_SECONDS,
@@ -62,7 +63,7 @@ class Application:
             "lisa_gateway_connections": ("Client connections.", lambda: float(len(self.server.connections))),
         }
         self._watcher = Watcher(
-            store,
+            open_store,
             settings.instance_id,
             self._publish,
             lambda: self.litellm.in_step,

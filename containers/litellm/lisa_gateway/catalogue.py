@@ -98,7 +98,7 @@ class Watcher:
 
     def __init__(
         self,
-        store: Store,
+        open_store: Callable[[], Store],
         instance_id: str,
         publish: Callable[[int, list[Route]], None],
         in_force: Callable[[], bool],
@@ -107,7 +107,8 @@ class Watcher:
         poll_seconds: float = POLL_SECONDS,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
-        self._store = store
+        self._open_store = open_store
+        self._store: Store | None = None
         self._instance_id = instance_id
         self._publish = publish
         self._in_force = in_force
@@ -144,8 +145,12 @@ class Watcher:
             self._stop.wait(self._poll_seconds)
 
     def _look(self) -> None:
-        if self._store.version() != self._published:
-            version, routes = self._store.routes()
+        store = self._store
+        if store is None:
+            # Opened here and not at start: credentials and addresses may not be there yet.
+            store = self._store = self._open_store()
+        if store.version() != self._published:
+            version, routes = store.routes()
             if not self._hand_over(version, routes):
                 return
             self._published, self._published_at = version, time.monotonic()
@@ -155,7 +160,7 @@ class Watcher:
         settled = now - self._published_at > APPLY_SECONDS or self._in_force()
         due = self._published if settled else self._acknowledged
         if due >= 0 and (due != self._acknowledged or now - self._acknowledged_at >= self._heartbeat_seconds):
-            self._store.acknowledge(self._instance_id, due)
+            store.acknowledge(self._instance_id, due)
             self._acknowledged, self._acknowledged_at = due, now
 
     def _hand_over(self, version: int, routes: list[Route]) -> bool:

@@ -369,7 +369,7 @@ def running(
         application = Application(
             options,
             verifier=verifier,
-            store=real_store or store,
+            open_store=lambda: real_store or store,
             access_log=access_log,
             poll_seconds=0.02,
             read_secret=read_secret or (lambda arn: f"sk-of-{arn}"),

@@ -21,8 +21,9 @@ class Watched:
         self.thread = threading.Thread(target=self.loop.run_forever)
         self.thread.start()
         options = {"poll_seconds": 0.01, "heartbeat_seconds": 60, **options}
+        open_store = store if callable(store) else lambda: store
         self.watcher = Watcher(
-            store, "gw-1", self.catalogue.replace, lambda: self.in_force, self.loop, **options
+            open_store, "gw-1", self.catalogue.replace, lambda: self.in_force, self.loop, **options
         )
         self.watcher.start()
 
@@ -103,6 +104,21 @@ def test_the_last_catalogue_stays_while_the_table_is_down(watch, caplog):
     store.put(route("b"))
     store.down = False
     wait_for(lambda: "b" in watched.catalogue.routes)
+
+
+def test_a_store_that_cannot_be_opened_yet_is_opened_later(watch):
+    # Given credentials that are not there at the first attempts
+    store, attempts = MemoryStore(), []
+
+    def open_store():
+        attempts.append(1)
+        if len(attempts) < 3:
+            raise ConnectionError("no credentials")
+        return store
+
+    watched = watch(open_store)
+    wait_for(lambda: watched.catalogue.loaded)
+    assert len(attempts) == 3
 
 
 def test_an_odd_route_is_left_out_and_the_others_stay():

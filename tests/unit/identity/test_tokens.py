@@ -4,7 +4,7 @@ import time
 
 import jwt
 import pytest
-from lisa.errors import Forbidden, Unauthenticated
+from lisa.errors import Forbidden, Unauthenticated, Unavailable
 from lisa.identity import bearer_token
 from lisa.identity.tokens import TokenCache, groups_of
 
@@ -218,6 +218,22 @@ def test_the_client_may_come_from_a_parameter_read_once(issuer):
     for n in range(2):
         verifier.verify(issuer.sign(issuer.id_claims(jti=str(n))))
     assert names == ["/lisa/sign-in/client-id"]
+
+
+def test_a_client_that_cannot_be_read_yet_is_asked_for_again(issuer):
+    answers = [ConnectionError("no SSM"), CLIENT]
+
+    def parameters(name):
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    verifier = issuer.verifier(client_id="", client_id_parameter="/p")
+    verifier._parameters = parameters
+    with pytest.raises(Unavailable):
+        verifier.verify(issuer.sign(issuer.id_claims()))
+    assert verifier.verify(issuer.sign(issuer.id_claims())).user == "alice"
 
 
 def test_who_is_outside_the_users_group_is_forbidden_and_admins_are_not(issuer):

@@ -46,7 +46,8 @@ def read_parameter(name: str) -> str:
     """The value of an SSM parameter. boto3 is imported here, so that settings without one never load it."""
     import boto3
 
-    value: str = boto3.client("ssm").get_parameter(Name=name)["Parameter"]["Value"]
+    # A session of its own: the default one must not be used by two threads at once.
+    value: str = boto3.session.Session().client("ssm").get_parameter(Name=name)["Parameter"]["Value"]
     return value
 
 

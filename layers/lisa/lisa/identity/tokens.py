@@ -8,7 +8,7 @@ from typing import Any
 
 import jwt
 
-from lisa.errors import Forbidden, Unauthenticated
+from lisa.errors import Forbidden, Unauthenticated, Unavailable
 from lisa.identity.keys import KEY_TYPES, KeySet
 from lisa.identity.principal import Principal
 from lisa.identity.settings import IdentitySettings, ParameterReader, read_parameter
@@ -162,7 +162,10 @@ class TokenVerifier:
 
     def _client(self) -> str:
         if not self._client_id:
-            self._client_id = self._parameters(self._settings.client_id_parameter)
+            try:
+                self._client_id = self._parameters(self._settings.client_id_parameter)
+            except Exception as error:  # boto3's many; whichever it is, the next attempt may succeed
+                raise Unavailable("The sign-in settings cannot be read.", retry_after=5) from error
         return self._client_id
 
     def _principal(self, claims: dict[str, Any]) -> Principal:
