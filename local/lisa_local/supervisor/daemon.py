@@ -184,15 +184,15 @@ class Supervisor:
                 engine.ready.clear()
             await engine.ready.wait()
 
-    async def _end_orphans(self, component: str) -> None:
-        """End what a component that died left behind; as subreaper this process is their parent now.
+    async def _end_orphans(self, component: str | None = None) -> None:
+        """End what a component that died left behind (None: any); as subreaper this process is their parent now.
 
         Functions and containers have an environment of their own, without a component's name.
         """
         async with self._spawning:
             known = {service.process.pid for service in self._services.values() if service.process}
             for child in psutil.Process().children():
-                if child.pid in known or _component_of(child) not in (component, None):
+                if child.pid in known or (component and _component_of(child) not in (component, None)):
                     continue
                 for process in processes.tree(child.pid):
                     with contextlib.suppress(psutil.NoSuchProcess):
@@ -226,6 +226,7 @@ class Supervisor:
                 service.last_exit = await process.wait()
             service.become("stopped")
             await self._end_orphans(service.component.name)
+        await self._end_orphans()
 
     async def _rotate_logs(self) -> None:
         while True:

@@ -24,6 +24,7 @@ from lisa_local.emulator.bridges import (
     services,
     shared_layers,
     state_files,
+    stream_positions,
     task_start,
     transport,
 )
@@ -48,6 +49,7 @@ BRIDGES: tuple[Bridge, ...] = (
     gateway_responses.BRIDGE,
     groups_on_refresh.BRIDGE,
     state_files.BRIDGE,
+    stream_positions.BRIDGE,
 )
 
 
