@@ -6,7 +6,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import boto3
 import pytest
 from lisa import aws as clients
 from moto import mock_aws
@@ -38,7 +37,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with mock_aws():
-        boto3.client("dynamodb").create_table(
+        clients.dynamodb().create_table(
             TableName=TABLE,
             BillingMode="PAY_PER_REQUEST",
             AttributeDefinitions=[
@@ -50,9 +49,9 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
                 {"AttributeName": "sk", "KeyType": "RANGE"},
             ],
         )
-        boto3.client("s3").create_bucket(Bucket=BUCKET)
-        boto3.client("events").create_event_bus(Name="lisa")
-        states = boto3.client("stepfunctions")
+        clients.s3().create_bucket(Bucket=BUCKET)
+        clients.events().create_event_bus(Name="lisa")
+        states = clients.step_functions()
         for name in ("create", "delete"):
             machine = states.create_state_machine(name=name, definition=WAIT, roleArn=STATES_ROLE)
             monkeypatch.setenv(f"LISA_{name.upper()}_STATE_MACHINE_ARN", machine["stateMachineArn"])
@@ -71,15 +70,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             "JWKS_URL": "http://127.0.0.1:9/jwks",
         }.items():
             monkeypatch.setenv(f"LISA_{name}", value)
-        _forget_clients()
         yield
-        _forget_clients()
-
-
-def _forget_clients() -> None:
-    """Clients are kept for the life of a function; a test's life is shorter."""
-    for name in clients.__dict__:
-        getattr(getattr(clients, name), "cache_clear", lambda: None)()
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).parents[3]
 FUNCTIONS = ROOT / "functions"
 
@@ -42,3 +44,8 @@ def call(
     }
     event["requestContext"]["authorizer"] = authorizer if user else None
     return event
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> str:
+    """Everything that was logged, with all its fields."""
+    return " ".join(str(record.__dict__) for record in caplog.records)

@@ -1,8 +1,8 @@
 import json
 
-import boto3
 import jsonschema
 import pytest
+from lisa import aws
 from lisa.models.record import ModelRecord
 from lisa.models.store import ModelStore
 
@@ -15,23 +15,16 @@ GENERATION = 1795467600000
 
 
 def row(body=None) -> ModelRecord:
-    return record(
-        (body or hosted())
-        | {
-            "modelId": MODEL,
-            "modelName": "HuggingFaceTB/SmolLM2-135M-Instruct",
-            "inferenceContainer": "llamacpp",
-        }
-        if body is None
-        else body,
-        generation=GENERATION,
-        deadline=4_000_000_000,
+    """The model of the samples, or another one of the same age."""
+    own = hosted(
+        modelId=MODEL, modelName="HuggingFaceTB/SmolLM2-135M-Instruct", inferenceContainer="llamacpp"
     )
+    return record(body or own, generation=GENERATION, deadline=4_000_000_000)
 
 
 @pytest.fixture
 def store(account):
-    return ModelStore(TABLE, boto3.client("dynamodb"))
+    return ModelStore(TABLE, aws.dynamodb())
 
 
 def test_every_function_has_a_sample_event():
@@ -92,9 +85,7 @@ def test_missing_weights_name_the_place(invoke, store):
 
 def test_weights_in_the_bucket_are_found(invoke, store):
     store.create(row())
-    boto3.client("s3").put_object(
-        Bucket="weights", Key="HuggingFaceTB/SmolLM2-135M-Instruct/w.gguf", Body=b"x"
-    )
+    aws.s3().put_object(Bucket="weights", Key="HuggingFaceTB/SmolLM2-135M-Instruct/w.gguf", Body=b"x")
     assert invoke("model_check", sample("model_check")) == {"outcome": "hosted"}
 
 
@@ -111,7 +102,7 @@ def test_the_streams_sample_starts_a_workflow_and_says_the_status(invoke, store,
 
     # Then
     assert answer == {"batchItemFailures": []}
-    states = boto3.client("stepfunctions")
+    states = aws.step_functions()
     machine = next(m for m in states.list_state_machines()["stateMachines"] if m["name"] == "create")
     (execution,) = states.list_executions(stateMachineArn=machine["stateMachineArn"])["executions"]
     assert execution["name"].endswith(f"-{GENERATION}-1")

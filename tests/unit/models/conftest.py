@@ -1,8 +1,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
+from lisa import aws as clients
 from lisa.models.priorities import PriorityStore
 from lisa.models.routes import RouteStore
 from lisa.models.store import ModelStore
@@ -36,7 +36,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def dynamodb(aws: None) -> Any:
-    client = boto3.client("dynamodb")
+    client = clients.dynamodb()
     client.create_table(
         TableName=TABLE,
         BillingMode="PAY_PER_REQUEST",

@@ -1,7 +1,7 @@
 import json
 
-import boto3
 import pytest
+from lisa import aws as clients
 from lisa.models.executions import Executions
 from lisa.models.naming import execution_name
 from lisa.settings import Settings
@@ -16,7 +16,7 @@ DEFINITION = json.dumps(
 
 @pytest.fixture
 def client(aws):
-    return boto3.client("stepfunctions")
+    return clients.step_functions()
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 import json
 from typing import Any
 
-import boto3
 import pytest
+from lisa import aws as clients
 from lisa.errors import Conflict, InvalidRequest, NotFound
 from lisa.identity.principal import Principal
 from lisa.models.schema import CreateModel
@@ -20,7 +20,7 @@ SETTINGS = Settings(deployment="lisa", model_start_timeout=600, allowed_provider
 
 @pytest.fixture
 def secrets(aws: None) -> Any:
-    return boto3.client("secretsmanager")
+    return clients.secrets_manager()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The resolver of a function behind the REST API: one policy, one shape of errors, one log line a call."""
 
+import base64
 import json
 from collections.abc import Callable
 from http import HTTPStatus
@@ -7,7 +8,6 @@ from typing import Any
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response, content_types
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
-from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
 
 from lisa.api.caller import from_context
@@ -20,9 +20,8 @@ MAX_BODY_BYTES = 1024 * 1024
 
 
 def api_resolver() -> APIGatewayRestResolver:
-    """A resolver whose every call has passed the policy table and whose every error has the one shape."""
+    """A resolver whose every error has the one shape."""
     app = APIGatewayRestResolver(enable_validation=True)
-    app.use(middlewares=[_admit])
     app.exception_handler(LisaError)(lambda error: _answer(app, error))
     app.exception_handler(RequestValidationError)(lambda error: _answer(app, _named(error)))
     app.exception_handler(NotFoundError)(lambda error: _answer(app, NotFound("There is no such route.")))
@@ -31,13 +30,20 @@ def api_resolver() -> APIGatewayRestResolver:
 
 
 def api_handler(app: APIGatewayRestResolver) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
-    """The Lambda handler for a resolver."""
+    """The Lambda handler for a resolver. The policy comes first, before anything of the request is looked at."""
 
     @tracer.capture_lambda_handler(capture_response=False)
     def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         request = event["requestContext"]
-        _speak_json(event)
-        answer: dict[str, Any] = app.resolve(event, context)
+        answer: dict[str, Any]
+        try:
+            _admit(event)
+            _check_body(event)
+        except LisaError as error:
+            answer = _plain_answer(error, request.get("requestId"))
+        else:
+            _speak_json(event)
+            answer = app.resolve(event, context)
         logger.info(
             "call",
             extra={
@@ -58,20 +64,25 @@ def caller(app: APIGatewayRestResolver) -> Principal:
     return from_context(app.current_event.request_context.get("authorizer") or {})
 
 
-def _admit(app: APIGatewayRestResolver, next_middleware: NextMiddleware) -> Response[Any]:
-    event = app.current_event
-    context = event.request_context.get("authorizer") or {}
+def _admit(event: dict[str, Any]) -> None:
+    context = event["requestContext"].get("authorizer") or {}
     principal = from_context(context) if context.get("user") else None
-    authorize(rule_for("api", event.http_method, event.path), principal)
+    authorize(rule_for("api", event["httpMethod"], event["path"]), principal)
+
+
+def _check_body(event: dict[str, Any]) -> None:
+    """What would be wrong in every body."""
+    body = event.get("body") or ""
     try:
-        body = event.decoded_body or ""  # some media types come in base64
+        # Some media types come in base64.
+        content = base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()
+        text = content.decode()
     except ValueError:
         raise InvalidRequest("The body is not text in UTF-8.") from None
-    if len(body.encode()) > MAX_BODY_BYTES:
+    if len(content) > MAX_BODY_BYTES:
         raise PayloadTooLarge(f"The body is over {MAX_BODY_BYTES} bytes.")
-    if "\x00" in body or "\\u0000" in body:
+    if "\x00" in text or "\\u0000" in text:
         raise InvalidRequest("The body holds a null character: leave it out.")
-    return next_middleware(app)
 
 
 def _speak_json(event: dict[str, Any]) -> None:
@@ -98,20 +109,37 @@ def _named(error: RequestValidationError) -> InvalidRequest:
     return InvalidRequest(f"{field}: {text}" if field else f"The body: {text}", field=field)
 
 
-def _answer(app: APIGatewayRestResolver, error: LisaError) -> Response[str]:
+def _body(error: LisaError, request_id: str | None) -> str:
     body: dict[str, Any] = {"message": error.message, "code": error.code}
     if error.field is not None:
         body["field"] = error.field
-    body["requestId"] = app.current_event.request_context.request_id
-    headers: dict[str, str | list[str]] = {"Cache-Control": "no-store"}
+    return json.dumps(body | {"requestId": request_id})
+
+
+def _headers(error: LisaError) -> dict[str, str]:
+    headers = {"Cache-Control": "no-store"}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
+    return headers
+
+
+def _answer(app: APIGatewayRestResolver, error: LisaError) -> Response[str]:
     return Response(
         status_code=error.status,
         content_type=content_types.APPLICATION_JSON,
-        body=json.dumps(body),
-        headers=headers,
+        body=_body(error, app.current_event.request_context.request_id),
+        headers=dict(_headers(error)),
     )
+
+
+def _plain_answer(error: LisaError, request_id: str | None) -> dict[str, Any]:
+    headers = {"Content-Type": content_types.APPLICATION_JSON} | _headers(error)
+    return {
+        "statusCode": error.status,
+        "multiValueHeaders": {name: [value] for name, value in headers.items()},
+        "body": _body(error, request_id),
+        "isBase64Encoded": False,
+    }
 
 
 def _unexpected(app: APIGatewayRestResolver, error: Exception) -> Response[str]:

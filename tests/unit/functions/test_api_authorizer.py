@@ -1,0 +1,111 @@
+import fnmatch
+
+import pytest
+from lisa.api.authorizer import allow
+from lisa.api.caller import from_context
+from lisa.errors import Unauthenticated, Unavailable
+from lisa.identity.policy import RULES, Who
+from lisa.identity.principal import Principal
+
+from tests.unit.functions.conftest import Context
+from tests.unit.functions.samples import logged, sample
+
+ALICE = Principal(
+    user="alice", groups=frozenset({"user", "team,a"}), is_admin=False, expires_at=4_000_000_000
+)
+ADMIN = Principal(user="admin", groups=frozenset({"admin"}), is_admin=True, expires_at=4_000_000_000)
+ARN = "arn:aws:execute-api:us-east-1:111122223333:abcdefghij/lisa"
+
+
+class Verifier:
+    def __init__(self, answer: Principal | Exception) -> None:
+        self.answer = answer
+        self.seen: list[str] = []
+
+    def verify(self, token: str) -> Principal:
+        self.seen.append(token)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.fixture
+def authorize(load):
+    """Runs the function with a verifier that gives `answer`; returns what it answers and the tokens it saw."""
+    module = load("api_authorizer")
+
+    def run(answer, headers=None):
+        module.verifier = Verifier(answer)
+        event = sample("api_authorizer")
+        if headers is not None:
+            event["headers"] = headers
+        return module.handler(event, Context()), module.verifier.seen
+
+    return run
+
+
+def allows(policy, method, path):
+    statement = policy["policyDocument"]["Statement"]
+    return any(
+        part["Effect"] == "Allow" and fnmatch.fnmatchcase(f"{ARN}/{method}{path}", resource)
+        for part in statement
+        for resource in part["Resource"]
+    )
+
+
+@pytest.mark.parametrize("principal", [ALICE, ADMIN], ids=lambda principal: principal.user)
+def test_the_policy_covers_the_whole_api_for_who_calls_and_nothing_more(principal):
+    # API Gateway keeps it for the caller's next call, to whatever route.
+    policy = allow(principal, f"{ARN}/GET/api/models")
+    for rule in RULES:
+        if rule.door != "api" or rule.who is Who.PUBLIC:
+            continue
+        path = rule.path.replace("{modelId}", "some-model")
+        assert allows(policy, rule.method, path) == (rule.who is Who.USER or principal.is_admin), rule
+    assert not allows(policy, "PATCH", "/api/models")
+    assert not allows(policy, "GET", "/api/elsewhere")
+
+
+@pytest.mark.parametrize("principal", [ALICE, ADMIN], ids=lambda principal: principal.user)
+def test_the_functions_see_the_caller_whom_the_authorizer_saw(authorize, principal):
+    answer, _ = authorize(principal)
+    assert all(isinstance(value, str) for value in answer["context"].values())
+    assert from_context(answer["context"]) == principal
+
+
+def test_without_an_authorizers_word_nobody_is_anybody():
+    with pytest.raises(Unauthenticated):
+        from_context({})
+
+
+@pytest.mark.parametrize("name", ["Authorization", "authorization", "AUTHORIZATION"])
+@pytest.mark.parametrize("value", ["the.token", "Bearer the.token", "bearer the.token"])
+def test_the_header_is_read_in_every_way_clients_write_it(authorize, name, value):
+    _, seen = authorize(ALICE, {name: value})
+    assert seen == ["the.token"]
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"Authorization": ""}, {"Authorization": "Bearer "}, {"X-Token": "t"}]
+)
+def test_no_token_is_unauthorized(authorize, headers):
+    with pytest.raises(Exception, match=r"^Unauthorized$"):
+        authorize(ALICE, headers)
+
+
+def test_a_bad_token_is_unauthorized_in_api_gateways_word(authorize):
+    with pytest.raises(Exception, match=r"^Unauthorized$"):
+        authorize(Unauthenticated("The token has expired"))
+
+
+def test_keys_that_cannot_be_fetched_are_no_verdict_on_the_token(authorize):
+    with pytest.raises(Unavailable):
+        authorize(Unavailable("The issuer's keys cannot be fetched"))
+
+
+def test_the_token_is_not_in_the_log(authorize, caplog):
+    authorize(ALICE, {"Authorization": "Bearer very.secret.token"})
+    with pytest.raises(Exception, match=r"^Unauthorized$"):
+        authorize(Unauthenticated("no"), {"Authorization": "Bearer very.secret.token"})
+    assert [record.message for record in caplog.records[:2]] == ["admitted", "refused"]
+    assert "very.secret.token" not in logged(caplog)
