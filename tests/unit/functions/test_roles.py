@@ -1,0 +1,172 @@
+"""What the functions and the builders of model stacks may do. The emulator holds neither machines nor CloudFormation
+to their roles, and lets every role be passed, so it is read from the templates."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.unit.functions.samples import FUNCTIONS, ROOT
+from tests.unit.templates.application import load, walk
+
+TEMPLATES = {name: load(ROOT / "stacks" / f"{name}.yaml") for name in ("data", "models", "api")}
+MODELS = TEMPLATES["models"]["Resources"]
+
+
+def statements(resource: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every statement of a role or a function, whatever the condition it stands under."""
+    return [
+        node
+        for node in walk(resource["Properties"].get("Policies", []))
+        if isinstance(node, dict) and "Action" in node
+    ]
+
+
+def actions(statement: dict[str, Any]) -> list[str]:
+    found = statement["Action"]
+    return [found] if isinstance(found, str) else found
+
+
+def functions() -> list[tuple[str, dict[str, Any]]]:
+    return [
+        (name, resource)
+        for template in ("models", "api")
+        for name, resource in TEMPLATES[template]["Resources"].items()
+        if resource["Type"] == "AWS::Serverless::Function"
+    ]
+
+
+def passed(resource: dict[str, Any]) -> list[tuple[Any, Any]]:
+    return [
+        (statement["Resource"], statement["Condition"])
+        for statement in statements(resource)
+        if "iam:PassRole" in actions(statement)
+    ]
+
+
+@pytest.mark.parametrize("name", ["ModelCreateStack", "ModelDeleteStack", "ModelReconcile"])
+def test_a_function_passes_only_the_stack_role_and_only_to_cloudformation(name):
+    assert passed(MODELS[name]) == [
+        (
+            {"Fn::GetAtt": ["StackRole", "Arn"]},
+            {"StringEquals": {"iam:PassedToService": "cloudformation.amazonaws.com"}},
+        )
+    ]
+
+
+def test_no_other_function_passes_a_role():
+    passing = {name for name, resource in functions() if passed(resource)}
+    assert passing == {"ModelCreateStack", "ModelDeleteStack", "ModelReconcile"}
+
+
+def test_the_stack_role_passes_the_four_roles_of_models_each_to_its_service():
+    found = {}
+    for resources, condition in passed(MODELS["StackRole"]):
+        for resource in resources if isinstance(resources, list) else [resources]:
+            found[resource["Fn::GetAtt"][0]] = condition["StringEquals"]["iam:PassedToService"]
+    assert found == {
+        "TaskRole": "ecs-tasks.amazonaws.com",
+        "ExecutionRole": "ecs-tasks.amazonaws.com",
+        "InfrastructureRole": "ecs.amazonaws.com",
+        "InstanceRole": "ec2.amazonaws.com",
+    }
+
+
+def test_a_model_stack_makes_no_role_and_the_stack_role_could_not():
+    template = load(ROOT / "containers" / "model" / "model.yaml")
+    assert not [r for r in template["Resources"].values() if r["Type"].startswith("AWS::IAM::")]
+    iam = {a for s in statements(MODELS["StackRole"]) for a in actions(s) if a.startswith("iam:")}
+    assert iam == {"iam:PassRole", "iam:CreateServiceLinkedRole"}
+
+
+def test_a_model_server_reads_weights_and_nothing_else():
+    assert {a for s in statements(MODELS["TaskRole"]) for a in actions(s)} == {
+        "s3:ListBucket",
+        "s3:GetObject",
+    }
+
+
+def test_every_access_to_the_models_table_names_the_kinds_of_rows():
+    for name, resource in functions():
+        for statement in statements(resource):
+            if any(action.startswith("dynamodb:") for action in actions(statement)):
+                keys = statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"]
+                assert keys, name
+                assert "Scan" not in json.dumps(actions(statement)), name
+
+
+def test_the_api_touches_rows_of_models_only_and_reads_no_key():
+    granted = {a for s in statements(TEMPLATES["api"]["Resources"]["ModelsApi"]) for a in actions(s)}
+    assert "secretsmanager:GetSecretValue" not in granted
+    assert "states:StartExecution" not in granted
+    assert not [action for action in granted if action.startswith("cloudformation:")]
+
+
+def test_nobody_but_the_gateway_reads_providers_keys():
+    for template in TEMPLATES.values():
+        assert "secretsmanager:GetSecretValue" not in json.dumps(template)
+
+
+def test_the_probe_is_in_the_network_on_aws_and_may_do_nothing_else():
+    probe = MODELS["ModelProbe"]["Properties"]
+    assert "Policies" not in probe
+    condition, vpc, otherwise = probe["VpcConfig"]["Fn::If"]
+    assert condition == "OnAws"
+    assert vpc["SecurityGroupIds"] == [{"Ref": "FunctionSecurityGroup"}]
+    assert otherwise == {"Ref": "AWS::NoValue"}
+    others = [name for name, resource in functions() if "VpcConfig" in resource["Properties"]]
+    assert others == ["ModelProbe"]
+
+
+@pytest.mark.parametrize(
+    ("name", "resource"), functions(), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_a_functions_folder_has_its_name(name, resource):
+    folder = "".join("_" + letter.lower() if letter.isupper() else letter for letter in name).strip("_")
+    assert resource["Properties"]["CodeUri"] == f"../functions/{folder}"
+    assert (FUNCTIONS / folder / "app.py").exists()
+
+
+def test_the_environment_of_a_function_is_what_it_reads():
+    from lisa.settings import Settings
+
+    known = {f"LISA_{name.upper()}" for name in Settings.model_fields}
+    identity = {
+        "LISA_ISSUER", "LISA_JWKS_URL", "LISA_CLIENT_ID_PARAMETER", "LISA_GROUPS_CLAIM", "LISA_ADMIN_GROUP",
+        "LISA_USER_GROUP",
+    }  # fmt: skip
+    for template in ("models", "api"):
+        shared = TEMPLATES[template]["Globals"]["Function"]["Environment"]["Variables"]
+        for resource in TEMPLATES[template]["Resources"].values():
+            if resource["Type"] == "AWS::Serverless::Function":
+                own = resource["Properties"].get("Environment", {}).get("Variables", {})
+                names = {name for name in {**shared, **own} if name.startswith("LISA_")}
+                assert names <= known | identity
+
+
+def test_what_is_kept_survives_the_stack():
+    data = TEMPLATES["data"]["Resources"]
+    for name in ("ModelsTable", "WeightsBucket"):
+        assert data[name]["DeletionPolicy"] == data[name]["UpdateReplacePolicy"] == "Retain"
+    table = data["ModelsTable"]["Properties"]
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["SSESpecification"] == {"SSEEnabled": True}
+    assert table["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
+    bucket = data["WeightsBucket"]["Properties"]
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    (refusal,) = [
+        s
+        for s in walk(data["WeightsBucketPolicy"])
+        if isinstance(s, dict) and s.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}
+    ]
+    assert refusal["Effect"] == "Deny"
+
+
+def test_a_poisoned_record_ends_in_a_queue_after_finite_tries():
+    stream = MODELS["ModelDispatch"]["Properties"]["Events"]["ModelsTable"]["Properties"]
+    assert 0 < stream["MaximumRetryAttempts"] <= 100
+    assert stream["MaximumRecordAgeInSeconds"] <= 86_400
+    assert stream["BisectBatchOnFunctionError"] is True
+    assert stream["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert stream["DestinationConfig"]["OnFailure"]["Type"] == "SQS"
