@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from lisa.errors import LisaError
 
-from lisa_gateway.http.server import Exchange, header_line
+from lisa_gateway.http.exchange import Exchange, header_line
 
 JSON = b"content-type: application/json\r\n"
 

@@ -11,7 +11,7 @@ from lisa_gateway.answers import JSON, error_event
 from lisa_gateway.catalogue import LiveRoute
 from lisa_gateway.endpoints import Endpoint
 from lisa_gateway.http.client import Address, Pool, UpstreamConnection, UpstreamError, UpstreamTimeout
-from lisa_gateway.http.server import Exchange
+from lisa_gateway.http.exchange import Exchange
 from lisa_gateway.metrics import Metrics
 from lisa_gateway.responses_repair import ResponsesRepair
 from lisa_gateway.sse import EventFilter, find_usage

@@ -19,7 +19,7 @@ from lisa_gateway.answers import Dialect, send_error, send_json
 from lisa_gateway.catalogue import Catalogue, LiveRoute
 from lisa_gateway.endpoints import ENDPOINTS, Endpoint
 from lisa_gateway.forwarding import Call, Forwarder
-from lisa_gateway.http.server import Exchange
+from lisa_gateway.http.exchange import Exchange
 from lisa_gateway.listing import model_documents, model_info
 from lisa_gateway.litellm_process import LiteLLM
 from lisa_gateway.metrics import Metrics

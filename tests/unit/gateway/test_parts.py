@@ -10,7 +10,7 @@ import time
 
 import pytest
 from lisa_gateway.access_log import MAX_WAITING, AccessLog, JsonFormatter
-from lisa_gateway.http.server import header_line
+from lisa_gateway.http.exchange import header_line
 from lisa_gateway.metrics import Metrics
 from lisa_gateway.settings import Settings
 

@@ -14,10 +14,11 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
-from http import HTTPStatus
-from typing import Any, cast
+from typing import cast
 
 import httptools
+
+from lisa_gateway.http.exchange import Exchange
 
 MAX_HEAD_BYTES = 64 * 1024
 KEEP_ALIVE_SECONDS = 75  # longer than a load balancer's idle time-out (60), so that it closes first
@@ -26,128 +27,10 @@ LINGER_SECONDS = 5  # how long a refused body is read and thrown away, so that t
 SWEEP_SECONDS = 1.0
 MAX_PIPELINED = 16
 
-_STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
-_ID_CHARACTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 
-Handler = Callable[["Exchange"], Awaitable[None]]
+Handler = Callable[[Exchange], Awaitable[None]]
 # What the server itself refuses: (exchange, status, what is wrong).
-Refuser = Callable[["Exchange", int, str], None]
-
-
-class Exchange:
-    """One request, and the means to answer it: `reply` at once, or `start`, `write`..., `finish`."""
-
-    __slots__ = (
-        "_chunked",
-        "_connection",
-        "body",
-        "bytes_sent",
-        "endpoint",
-        "error",
-        "first_byte_at",
-        "headers",
-        "http10",
-        "keep_alive",
-        "method",
-        "model",
-        "path",
-        "query",
-        "received_at",
-        "request_id",
-        "started",
-        "status",
-        "usage",
-        "user",
-    )
-
-    def __init__(
-        self,
-        connection: "Connection",
-        method: bytes,
-        path: str,
-        query: str,
-        headers: dict[bytes, bytes],
-        body: bytes,
-        keep_alive: bool,
-        http10: bool,
-    ) -> None:
-        self._connection = connection
-        self.method = method.decode("ascii", "replace")
-        self.path = path
-        self.query = query
-        self.headers = headers
-        self.body = body
-        self.keep_alive = keep_alive
-        self.http10 = http10
-        self.received_at = time.perf_counter()
-        given = headers.get(b"x-request-id")
-        if given and len(given) <= 128 and _ID_CHARACTERS.issuperset(given):
-            self.request_id = given
-        else:
-            self.request_id = connection.server.next_id()
-        self.started = False
-        self._chunked = False
-        # What the access log and the metrics say about it.
-        self.status = 0
-        self.bytes_sent = 0
-        self.first_byte_at = 0.0
-        self.endpoint = ""
-        self.user = ""
-        self.model = ""
-        self.error = ""
-        self.usage: tuple[int, int] | None = None
-
-    def _head(self, status: int, headers: bytes) -> bytes:
-        server = self._connection.server
-        if server.draining:
-            self.keep_alive = False
-        self.started = True
-        self.status = status
-        self.first_byte_at = time.perf_counter()
-        return b"%b%bdate: %b\r\nx-request-id: %b\r\n%b" % (
-            _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status,
-            headers,
-            server.date,
-            self.request_id,
-            b"" if self.keep_alive else b"connection: close\r\n",
-        )
-
-    def reply(self, status: int, headers: bytes, body: bytes) -> None:
-        """The whole answer. `headers` are complete lines, each with its line end."""
-        head = self._head(status, headers)
-        self.bytes_sent = len(body)
-        if self.method == "HEAD":
-            body = b""
-        self._connection.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
-
-    def start(self, status: int, headers: bytes) -> None:
-        """The head of an answer whose length is not known."""
-        head = self._head(status, headers)
-        if self.http10:
-            self.keep_alive = False
-            self._connection.write(head + b"\r\n")
-        else:
-            self._chunked = True
-            self._connection.write(head + b"transfer-encoding: chunked\r\n\r\n")
-
-    def write(self, data: bytes) -> None:
-        if not data:
-            return
-        self.bytes_sent += len(data)
-        self._connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
-
-    def finish(self) -> None:
-        if self._chunked:
-            self._connection.write(b"0\r\n\r\n")
-
-    def break_off(self) -> None:
-        """Ends an answer that cannot be completed, so that the client sees that it is not whole."""
-        self.keep_alive = False
-        self._connection.abort()
-
-    def on_flow(self, pause: Callable[[], None] | None, resume: Callable[[], None] | None) -> None:
-        """What to call when the client reads too slowly, and when it has caught up."""
-        self._connection.flow(pause, resume)
+Refuser = Callable[[Exchange, int, str], None]
 
 
 class Connection(asyncio.Protocol):
@@ -444,11 +327,3 @@ class Server:
             connection.abort()
         if self._sweeper is not None:
             self._sweeper.cancel()
-
-
-def header_line(name: str, value: Any) -> bytes:
-    """One response header; raises ValueError for a value that would break out of it."""
-    line = f"{name}: {value}"
-    if "\r" in line or "\n" in line:
-        raise ValueError("a header cannot hold a line end")
-    return line.encode("latin-1", "replace") + b"\r\n"
