@@ -206,6 +206,7 @@ class Supervisor:
         for runner in runners:
             runner.cancel()
         await asyncio.gather(*runners, return_exceptions=True)
+        everything = psutil.Process().children(recursive=True)
         for service in reversed(self._services.values()):
             process = service.process
             if process is None or process.returncode is not None:
@@ -227,6 +228,8 @@ class Supervisor:
             service.become("stopped")
             await self._end_orphans(service.component.name)
         await self._end_orphans()
+        # Who sees the supervisor gone may rely on it that all are gone, those still on their way out too.
+        await asyncio.to_thread(processes.end, everything, grace=2)
 
     async def _rotate_logs(self) -> None:
         while True:
