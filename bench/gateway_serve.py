@@ -55,6 +55,9 @@ class Routes:
     def acknowledge(self, instance_id: str, version: int) -> None:
         pass
 
+    def leave(self, instance_id: str) -> None:
+        pass
+
 
 def sign_in() -> tuple[str, dict[str, Any]]:
     """A token as Cognito issues it, and the key set that it is verified with."""
@@ -85,6 +88,7 @@ async def main(upstream: str, log: BinaryIO) -> None:
         open_store=lambda: Routes(upstream),
         read_secret=lambda arn: "",
         access_log=AccessLog(log),
+        prepare_seconds=3600,  # LiteLLM is no part of what is measured
     )
     port = await application.start()
     print(json.dumps({"port": port, "token": token}), flush=True)

@@ -20,6 +20,7 @@ from lisa_gateway.metrics import Metrics
 from lisa_gateway.settings import Settings
 
 DRAIN_SECONDS = 25.0  # below the 30 s that ECS gives a task to stop
+PREPARE_SECONDS = 20.0  # what starts with the gateway gets the processors first
 
 
 class Application:
@@ -34,9 +35,12 @@ class Application:
         read_secret: ReadSecret,
         access_log: AccessLog | None = None,
         poll_seconds: float = POLL_SECONDS,
+        prepare_seconds: float = PREPARE_SECONDS,
         litellm_command: tuple[str, ...] = LITELLM_COMMAND,
     ) -> None:
         self._settings = settings
+        self._prepare_seconds = prepare_seconds
+        self._preparing: asyncio.TimerHandle | None = None
         self._pool = Pool()
         self._access_log = access_log or AccessLog()
         self.catalogue = Catalogue()
@@ -76,6 +80,7 @@ class Application:
         self._access_log.start()
         port = await self.server.listen(self._settings.host, self._settings.port)
         self._watcher.start()
+        self._preparing = asyncio.get_running_loop().call_later(self._prepare_seconds, self.litellm.prepare)
         # What is there now stays for ever: keep it out of every later collection.
         gc.collect()
         gc.freeze()
@@ -86,6 +91,8 @@ class Application:
         self.litellm.apply(self.catalogue.routes.values())
 
     async def stop(self, grace: float = DRAIN_SECONDS) -> None:
+        if self._preparing is not None:
+            self._preparing.cancel()
         await self._watcher.stop()
         await self.server.close(grace)
         with contextlib.suppress(asyncio.CancelledError):

@@ -63,6 +63,7 @@ class Store(Protocol):
     def version(self) -> int: ...
     def routes(self) -> tuple[int, list[Route]]: ...
     def acknowledge(self, instance_id: str, version: int) -> None: ...
+    def leave(self, instance_id: str) -> None: ...
 
 
 class Catalogue:
@@ -143,6 +144,11 @@ class Watcher:
                     log.info("the models table can be read again")
                 self._failing = False
             self._stop.wait(self._poll_seconds)
+        if self._store is not None and self._acknowledged_at:
+            try:
+                self._store.leave(self._instance_id)
+            except Exception as error:  # then it is waited for until it counts as dead
+                log.warning("could not say goodbye", extra={"reason": str(error)})
 
     def _look(self) -> None:
         store = self._store

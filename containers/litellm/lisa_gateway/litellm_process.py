@@ -39,7 +39,7 @@ ReadSecret = Callable[[str], str]
 
 
 class LiteLLM:
-    """The process, started when the first model needs it and restarted when it dies."""
+    """The process, started when the first model needs it or soon after the gateway, restarted when it dies."""
 
     def __init__(
         self,
@@ -92,12 +92,16 @@ class LiteLLM:
         }
         for model in set(self._registered) - set(self._wanted):
             del self._registered[model]
-        if self._keeper is None:
-            if not self._wanted:
-                return
-            self._keeper = asyncio.create_task(self._keep())
+        if self._keeper is None and not self._wanted:
+            return
+        self.prepare()
         self._in_step = False
         self._changed.set()
+
+    def prepare(self) -> None:
+        """Starts the process, if it was not; the first external model then need not wait for it."""
+        if self._keeper is None:
+            self._keeper = asyncio.create_task(self._keep())
 
     async def _keep(self) -> None:
         """Starts the process, keeps its list in step while it lives, and starts it again when it has died."""

@@ -164,6 +164,7 @@ class MemoryStore:
     listed: dict[str, Route] = field(default_factory=dict)
     number: int = 1
     acknowledged: list[tuple[str, int]] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
     down: bool = False
 
     def version(self) -> int:
@@ -177,6 +178,9 @@ class MemoryStore:
     def acknowledge(self, instance_id: str, version: int) -> None:
         self.version()
         self.acknowledged.append((instance_id, version))
+
+    def leave(self, instance_id: str) -> None:
+        self.left.append(instance_id)
 
     def put(self, *routes: Route) -> None:
         for route in routes:
@@ -345,6 +349,7 @@ def running(
     store: MemoryStore | None = None,
     real_store: Any = None,
     litellm_command: tuple[str, ...] = (),
+    prepare_seconds: float = 3600,
     **settings: Any,
 ) -> Iterator[Running]:
     """Starts a gateway; `routes` is given the upstream's port."""
@@ -374,6 +379,7 @@ def running(
             poll_seconds=0.02,
             read_secret=read_secret or (lambda arn: f"sk-of-{arn}"),
             litellm_command=litellm_command,
+            prepare_seconds=prepare_seconds,
         )
         port = await application.start()
         box["running"] = Running(

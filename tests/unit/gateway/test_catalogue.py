@@ -57,6 +57,17 @@ def test_a_version_is_acknowledged_once_it_is_loaded(watch):
     assert store.acknowledged == [("gw-1", 1), ("gw-1", 2)]
 
 
+def test_a_gateway_that_stops_says_so_and_is_not_waited_for(watch):
+    # Given
+    store = MemoryStore()
+    watched = watch(store)
+    wait_for(lambda: store.acknowledged)
+    # When
+    asyncio.run_coroutine_threadsafe(watched.watcher.stop(), watched.loop).result(10)
+    # Then
+    assert store.left == ["gw-1"]
+
+
 def test_a_heartbeat_repeats_the_version(watch):
     store = MemoryStore()
     watch(store, heartbeat_seconds=0.05)

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -375,3 +376,14 @@ def test_what_it_prints_is_logged_without_keys(gateway, caplog):
         gateway.upstream.reply = document({"error": {"message": "bad sk-provider-arn:1"}}, 401)
         gateway.chat(model="x")
     assert "sk-provider" not in caplog.text
+
+
+def test_it_is_prepared_before_an_external_model_needs_it(tmp_path):
+    # Given a stand-in that only tells that it was started
+    mark = tmp_path / "started"
+    script = "import pathlib, sys; pathlib.Path(sys.argv[1]).touch(); sys.stdin.read()"
+    command = (sys.executable, "-c", script, str(mark))
+    # When a gateway without any external model runs
+    with running(litellm_command=command, prepare_seconds=0.05):
+        # Then
+        wait_for(mark.exists)

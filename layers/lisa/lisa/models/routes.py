@@ -149,6 +149,12 @@ class RouteStore:
             },
         )
 
+    def leave(self, instance_id: str) -> None:
+        """A gateway that stops says so: nobody has to wait until it counts as dead."""
+        self._client.delete_item(
+            TableName=self._table, Key={"pk": {"S": "GATEWAY"}, "sk": {"S": instance_id}}
+        )
+
     def live_gateways(self) -> list[Gateway]:
         """The gateways seen within the last 30 seconds."""
         oldest = self._clock() - LIVE_SECONDS
