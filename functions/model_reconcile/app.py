@@ -5,6 +5,7 @@ from typing import Any
 from lisa import aws
 from lisa.models.executions import Executions
 from lisa.models.reconcile import Reconciler
+from lisa.models.routes import RouteStore
 from lisa.models.stacks import ModelStacks
 from lisa.models.store import ModelStore
 from lisa.observability import logger, tracer
@@ -16,6 +17,7 @@ reconcile = Reconciler(
     ModelStore(settings.models_table, aws.dynamodb()),
     Executions(settings, aws.step_functions()),
     ModelStacks(settings, aws.cloudformation()),
+    RouteStore(settings.models_table, aws.dynamodb()),
 )
 
 

@@ -1,7 +1,7 @@
 """AWS clients, made when first asked for: each costs start-up time, and no function needs them all."""
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -57,3 +57,8 @@ def events() -> "EventBridgeClient":
 @lru_cache
 def step_functions() -> "SFNClient":
     return boto3.client("stepfunctions", config=_CONFIG)
+
+
+@lru_cache
+def ec2() -> Any:  # its type stubs are larger than all the others together
+    return boto3.client("ec2", config=_CONFIG)

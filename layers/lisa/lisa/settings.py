@@ -24,6 +24,7 @@ class Settings(BaseModel):
     gpu_image: str = ""
     capacity: str = "managed"
     listener_arn: str = ""
+    log_retention_days: int = 30
     vpc_id: str = ""
     subnets: str = ""
     model_security_groups: str = ""

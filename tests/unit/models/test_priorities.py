@@ -1,8 +1,5 @@
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 from lisa.errors import Unavailable
-from lisa.models.priorities import MODELS_PER_BALANCER
 
 
 def test_a_model_keeps_the_priority_that_it_took(priorities):
@@ -19,15 +16,23 @@ def test_a_priority_that_was_given_back_is_free(priorities):
     assert priorities.take("m3") == taken
 
 
-def test_no_two_models_get_one_priority_at_once(priorities):
-    names = [f"m{number}" for number in range(16)]
-    with ThreadPoolExecutor(8) as pool:
-        taken = list(pool.map(priorities.take, names))
-    assert len(set(taken)) == len(names)
+def test_who_looked_before_another_took_gets_the_next_one(priorities, monkeypatch):
+    # Given a look at a table in which nothing is taken yet
+    monkeypatch.setattr(priorities, "_held", dict)
+    first = priorities.take("m1")
+
+    # When
+    second = priorities.take("m2")
+
+    # Then
+    monkeypatch.undo()
+    assert first != second
+    assert (priorities.take("m1"), priorities.take("m2")) == (first, second)
 
 
-def test_a_full_load_balancer_is_said_so(priorities):
-    for number in range(MODELS_PER_BALANCER):
+def test_a_full_load_balancer_is_said_so(priorities, monkeypatch):
+    monkeypatch.setattr("lisa.models.priorities.MODELS_PER_BALANCER", 2)
+    for number in range(2):
         priorities.take(f"m{number}")
     with pytest.raises(Unavailable, match="delete a hosted model"):
         priorities.take("one-more")

@@ -1,5 +1,6 @@
 import pytest
 from lisa.models.reconcile import MAX_ATTEMPTS, SETTLE_SECONDS, Reconciler
+from lisa.models.routes import HostedTarget, Route
 from lisa.models.stacks import StackView
 from lisa.settings import Settings
 
@@ -10,10 +11,12 @@ SETTINGS = Settings(model_start_timeout=600)
 
 
 @pytest.fixture
-def reconcile(models, clock):
+def reconcile(models, routes, clock):
     def run(state="unknown", error=None, stacks=None):
         executions = FakeExecutions(answer=(state, error))
-        return Reconciler(SETTINGS, models, executions, stacks or FakeStacks(), clock=clock)().as_dict()
+        return Reconciler(
+            SETTINGS, models, executions, stacks or FakeStacks(), routes, clock=clock
+        )().as_dict()
 
     return run
 
@@ -73,6 +76,21 @@ def test_after_the_last_attempt_the_row_says_why(reconcile, models, clock):
     assert report["gave_up"] == ["m1"]
     assert models.get("m1").status == "Failed"
     assert "States.Runtime" in models.get("m1").reason
+
+
+def test_a_model_that_was_given_up_costs_nothing_and_takes_no_calls(reconcile, models, routes, clock):
+    # Given
+    add(models, clock, attempt=MAX_ATTEMPTS, body=hosted())
+    target = HostedTarget("vllm", "http://alb", "h.models.internal")
+    routes.put(Route("h1", "org/weights", "textgen", "chat", "lisa_hosted", "starting", target))
+    stacks = FakeStacks({"h1": StackView("ready")})
+
+    # When
+    reconcile("failed", stacks=stacks)
+
+    # Then
+    assert stacks.deleted == ["h1"]
+    assert routes.routes()[1] == []
 
 
 def test_every_row_is_settled_in_the_end(reconcile, models, clock):

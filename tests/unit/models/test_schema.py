@@ -163,6 +163,10 @@ def test_the_model_object_has_every_field_null_where_unset():
             "loadBalancerConfig.healthCheckConfig.path",
         ),
         (
+            hosted("loadBalancerConfig.healthCheckConfig.timeout", 30),
+            "loadBalancerConfig.healthCheckConfig",
+        ),
+        (
             hosted("loadBalancerConfig.healthCheckConfig.interval", 1),
             "loadBalancerConfig.healthCheckConfig.interval",
         ),

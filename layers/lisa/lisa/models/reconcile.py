@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 
 from lisa.models.executions import Executions
 from lisa.models.record import ModelRecord, time_allowed
+from lisa.models.routes import RouteStore
 from lisa.models.stacks import ModelStacks
 from lisa.models.store import ModelStore
 from lisa.settings import Settings
@@ -34,6 +35,7 @@ class Reconciler:
         store: ModelStore,
         executions: Executions,
         stacks: ModelStacks,
+        routes: RouteStore,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -41,6 +43,7 @@ class Reconciler:
         self._store = store
         self._executions = executions
         self._stacks = stacks
+        self._routes = routes
         self._clock = clock
 
     def __call__(self) -> Report:
@@ -70,6 +73,10 @@ class Reconciler:
                 "Delete it and try again."
             )
             if self._store.set_status(record.model_id, record.generation, "Failed", reason, now=now):
+                # Nothing of a Failed model may go on costing money or taking calls; the rest goes with its delete.
+                self._routes.remove(record.model_id)
+                if record.definition.hosted:
+                    self._stacks.delete(record.model_id)
                 report.gave_up.append(record.model_id)
             return
         allowed = time_allowed(record.definition, record.desired, self._settings.model_start_timeout)

@@ -126,6 +126,12 @@ class LoadBalancerHealthCheck(_Part):
     healthy_threshold_count: Annotated[int, Field(ge=2, le=10)] = 2
     unhealthy_threshold_count: Annotated[int, Field(ge=2, le=10)] = 5
 
+    @model_validator(mode="after")
+    def _in_time(self) -> "LoadBalancerHealthCheck":
+        if self.timeout >= self.interval:
+            raise ValueError("timeout must be less than interval")
+        return self
+
 
 class LoadBalancerConfig(_Part):
     health_check_config: LoadBalancerHealthCheck

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lisa.errors import InvalidRequest
 from lisa.models import naming
 from lisa.models.engines import CPU_ENGINES
+from lisa.models.instances import Instances, InstanceSize
 from lisa.models.schema import ModelDefinition
 from lisa.settings import Settings
 
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
 
 StackState = Literal["absent", "working", "ready", "failed"]
 
-# CPU units (1024 are a vCPU) and MiB of a task on the CPU; a GPU model takes what its instance type has.
-CPU_TASK = {"llamacpp": (1024, 2048), "onnx": (1024, 1024)}
+# What a model on the CPU takes unless its definition says otherwise; a GPU model takes what its instance type has.
+CPU_TASKS = {
+    "llamacpp": InstanceSize(cpu=1024, memory=2048, gpus=0, local_storage=False),
+    "onnx": InstanceSize(cpu=1024, memory=1024, gpus=0, local_storage=False),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +34,12 @@ class StackView:
 class ModelStacks:
     """Stacks from `model.yaml`, which travels beside this module."""
 
-    def __init__(self, settings: Settings, client: "CloudFormationClient") -> None:
+    def __init__(
+        self, settings: Settings, client: "CloudFormationClient", instances: Instances | None = None
+    ) -> None:
         self._settings = settings
         self._client = client
+        self._instances = instances
 
     def create(self, definition: ModelDefinition, weights_uri: str, priority: int) -> None:
         """Asks for the stack; one that is there already is taken as asked for."""
@@ -74,7 +81,7 @@ class ModelStacks:
         if container is None or scaling is None or balancer is None or engine is None:
             raise ValueError(f"{model_id} is not a hosted model")
         health = balancer.health_check_config
-        cpu, memory = CPU_TASK.get(engine, (None, None))
+        size = self._size(definition)
         image = container.image.base_image
         if container.image.type == "asset" or not image:
             image = settings.cpu_image if engine in CPU_ENGINES else settings.gpu_image
@@ -89,8 +96,10 @@ class ModelStacks:
             "WeightsUri": weights_uri,
             "ContextWindow": definition.context_window,
             "ContainerEnvironment": _json(container.environment),
-            "Cpu": cpu,
-            "Memory": container.memory_reservation or memory,
+            "Cpu": size.cpu if size else None,
+            "Memory": container.memory_reservation or (size.memory if size else None),
+            "Gpus": size.gpus if size else None,
+            "LocalStorage": "true" if size and size.local_storage else None,
             "SharedMemory": container.shared_memory_size or None,
             "InstanceType": definition.instance_type,
             "Capacity": settings.capacity,
@@ -106,6 +115,7 @@ class ModelStacks:
             "InfrastructureRoleArn": settings.infrastructure_role_arn,
             "InstanceProfileArn": settings.instance_profile_arn,
             "LogGroupName": naming.log_group(settings.deployment, model_id),
+            "LogRetentionDays": settings.log_retention_days,
             "VolumeSize": scaling.block_device_volume_size,
             "HealthPath": health.path,
             "HealthInterval": health.interval,
@@ -116,7 +126,18 @@ class ModelStacks:
             "MinCapacity": scaling.min_capacity,
             "MaxCapacity": scaling.max_capacity,
             "MaxInstances": scaling.max_capacity + 1,
+            "ScalingTarget": max(1, scaling.metric_config.target_value),
+            "ScalingCooldown": scaling.cooldown,
         }
+
+    def _size(self, definition: ModelDefinition) -> InstanceSize | None:
+        """What the task asks for; None leaves it to the template. One machine has no instance types."""
+        engine, instance_type = definition.inference_container, definition.instance_type
+        if engine in CPU_TASKS:
+            return CPU_TASKS[engine]
+        if self._instances is None or instance_type is None or self._settings.capacity == "local":
+            return None
+        return self._instances.size(instance_type)
 
     def view(self, model_id: str) -> StackView:
         name = naming.stack_name(self._settings.deployment, model_id)
