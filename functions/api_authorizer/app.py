@@ -6,12 +6,12 @@ from lisa.api.authorizer import allow
 from lisa.errors import LisaError
 from lisa.identity.settings import IdentitySettings
 from lisa.identity.tokens import TokenVerifier, bearer_token
-from lisa.observability import logger, tracer
+from lisa.observability import logger, traced
 
 verifier = TokenVerifier.from_settings(IdentitySettings.from_environment())
 
 
-@tracer.capture_lambda_handler(capture_response=False)
+@traced
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     request_id = event.get("requestContext", {}).get("requestId")

@@ -10,7 +10,7 @@ from lisa.events import EventPublisher
 from lisa.models.dispatch import Dispatcher
 from lisa.models.executions import Executions
 from lisa.models.store import ModelStore
-from lisa.observability import logger, tracer
+from lisa.observability import logger, traced
 from lisa.settings import Settings
 
 settings = Settings.from_environment()
@@ -29,7 +29,7 @@ def dispatch(record: DynamoDBRecord) -> None:
         dispatcher(dict(change.old_image or {}), dict(change.new_image or {}), at=float(at))
 
 
-@tracer.capture_lambda_handler(capture_response=False)
+@traced
 def handler(event: dict[str, Any], context: Any) -> Any:
     logger.info("stream", extra={"records": len(event["Records"])})
     return process_partial_response(event, record_handler=dispatch, processor=processor, context=context)

@@ -8,7 +8,7 @@ from lisa.models.reconcile import Reconciler
 from lisa.models.routes import RouteStore
 from lisa.models.stacks import ModelStacks
 from lisa.models.store import ModelStore
-from lisa.observability import logger, tracer
+from lisa.observability import logger, traced
 from lisa.settings import Settings
 
 settings = Settings.from_environment()
@@ -21,7 +21,7 @@ reconcile = Reconciler(
 )
 
 
-@tracer.capture_lambda_handler(capture_response=False)
+@traced
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     report = reconcile()
     logger.info("reconciled", extra=report.as_dict())

@@ -227,7 +227,7 @@ def test_a_caller_that_leaves_cancels_the_providers_call(gateway, stream):
     if stream:
         sock.recv(1000)
     sock.close()
-    assert gateway.upstream.left.wait(1)
+    assert gateway.upstream.left.wait(10)
 
 
 def test_embeddings_images_and_speech_pass_through(gateway):

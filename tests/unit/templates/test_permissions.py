@@ -60,7 +60,7 @@ def test_the_gateway_reads_routes_and_writes_only_what_it_has_loaded() -> None:
         "dynamodb:GetItem": ["CATALOGUE", "ROUTE"],
         "dynamodb:Query": ["CATALOGUE", "ROUTE"],
         "dynamodb:PutItem": ["GATEWAY"],
-        "dynamodb:UpdateItem": ["GATEWAY"],
+        "dynamodb:DeleteItem": ["GATEWAY"],
     }
 
 

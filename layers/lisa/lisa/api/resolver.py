@@ -14,7 +14,7 @@ from lisa.api.caller import from_context
 from lisa.errors import InvalidRequest, LisaError, NotFound, PayloadTooLarge
 from lisa.identity.policy import authorize, rule_for
 from lisa.identity.principal import Principal
-from lisa.observability import logger, tracer
+from lisa.observability import logger, traced
 
 MAX_BODY_BYTES = 1024 * 1024
 
@@ -32,7 +32,7 @@ def api_resolver() -> APIGatewayRestResolver:
 def api_handler(app: APIGatewayRestResolver) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
     """The Lambda handler for a resolver. The policy comes first, before anything of the request is looked at."""
 
-    @tracer.capture_lambda_handler(capture_response=False)
+    @traced
     def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         request = event["requestContext"]
         answer: dict[str, Any]
@@ -56,8 +56,7 @@ def api_handler(app: APIGatewayRestResolver) -> Callable[[dict[str, Any], Any], 
         )
         return answer
 
-    traced: Callable[[dict[str, Any], Any], dict[str, Any]] = handler
-    return traced
+    return handler
 
 
 def caller(app: APIGatewayRestResolver) -> Principal:

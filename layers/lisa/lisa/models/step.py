@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lisa.models.workflow import Outcome, Wish
-from lisa.observability import logger, tracer
+from lisa.observability import logger, traced
 
 Handler = Callable[[dict[str, Any], Any], Outcome]
 
@@ -12,7 +12,7 @@ Handler = Callable[[dict[str, Any], Any], Outcome]
 def step(work: Callable[[Wish, dict[str, Any]], Outcome]) -> Handler:
     """A Lambda handler that does one state's work and logs one line with its outcome."""
 
-    @tracer.capture_lambda_handler(capture_response=False)
+    @traced
     def handler(event: dict[str, Any], context: Any) -> Outcome:
         wish = Wish.of(event)
         outcome = work(wish, event)
@@ -27,5 +27,4 @@ def step(work: Callable[[Wish, dict[str, Any]], Outcome]) -> Handler:
         )
         return outcome
 
-    traced: Handler = handler
-    return traced
+    return handler
