@@ -21,8 +21,10 @@ compile() {
 # Later ones are constrained by earlier ones, so that shared packages have one version.
 compile local "$@"
 compile layer --override overrides-layer.txt "$@"
-compile gateway "$@"
+compile gateway --override overrides-gateway.txt "$@"
 compile model --override overrides-model.txt "$@"
+compile model-gpu "$@"
+compile model-gpu-build "$@"
 compile weights --no-deps "$@"
 compile sam "$@"
 compile dev "$@"
