@@ -79,6 +79,22 @@ def test_a_model_stack_makes_no_role_and_the_stack_role_could_not():
     assert iam == {"iam:PassRole", "iam:CreateServiceLinkedRole"}
 
 
+def test_the_stack_role_touches_no_target_group_but_a_models_and_no_rule_but_the_models_listeners():
+    for statement in statements(MODELS["StackRole"]):
+        changes = [
+            action
+            for action in actions(statement)
+            if action.startswith("elasticloadbalancing:") and ":Describe" not in action
+        ]
+        if any("TargetGroup" in action for action in changes):
+            (tag,) = [key for key in statement["Condition"]["Null"] if key.endswith("Tag/lisa:model")]
+            assert statement["Condition"]["Null"][tag] == "false"
+        if any("Rule" in action for action in changes):
+            listener, rules = statement["Resource"]
+            assert listener == {"Ref": "ModelsListenerArn"}
+            assert rules["Fn::Sub"][0].endswith(":listener-rule/app/${Listener}/*")
+
+
 def test_a_model_server_reads_weights_and_nothing_else():
     assert {a for s in statements(MODELS["TaskRole"]) for a in actions(s)} == {
         "s3:ListBucket",
