@@ -97,9 +97,10 @@ class Control:
         """
         killed = []
         if self.running() or self.status():
-            self._ask("stop")
+            supervisor = self._ask("stop")
             deadline = time.monotonic() + seconds
-            while self.running() and time.monotonic() < deadline:
+            # The lock is let go a moment before its holder has ended.
+            while time.monotonic() < deadline and (self.running() or (supervisor and _runs(supervisor.pid))):
                 time.sleep(0.05)
         for process in processes.end(processes.belonging_to(self._home.path), grace=20):
             killed.append(processes.describe(process.pid))
@@ -127,6 +128,13 @@ class Control:
         except (OSError, ValueError):
             return None
         return Cloud(answer["pid"], answer["stopping"], answer["components"])
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _command(process: psutil.Process) -> str:
