@@ -95,7 +95,12 @@ class LiteLLM:
         if self._keeper is None and not self._wanted:
             return
         self.prepare()
-        self._in_step = False
+        # What is only taken away is in force at once; what LiteLLM has to learn is once it knows it.
+        if any(
+            name not in self._registered or self._registered[name].route != live.route
+            for name, live in self._wanted.items()
+        ):
+            self._in_step = False
         self._changed.set()
 
     def prepare(self) -> None:
@@ -115,7 +120,7 @@ class LiteLLM:
             except Exception:
                 log.exception("LiteLLM could not be kept running")
             self._registered.clear()
-            self._in_step = False
+            self._in_step = not self._wanted
             self._changed.set()
             backoff = 1.0 if time.monotonic() - started > 60 else min(backoff * 2, MAX_BACKOFF_SECONDS)
             await asyncio.sleep(backoff)

@@ -387,3 +387,16 @@ def test_it_is_prepared_before_an_external_model_needs_it(tmp_path):
     with running(litellm_command=command, prepare_seconds=0.05):
         # Then
         wait_for(mark.exists)
+
+
+def test_hosted_models_do_not_wait_for_it_to_start(tmp_path):
+    # Given a stand-in that never gets ready
+    command = (sys.executable, "-c", "import sys; sys.stdin.read()")
+    with running(litellm_command=command, prepare_seconds=0) as gateway:
+        store = gateway.store
+        wait_for(lambda: gateway.application.litellm._process is not None)
+        # When a hosted model comes
+        store.put(route("another", port=gateway.upstream.port))
+        # Then its version is acknowledged although LiteLLM is not there
+        wait_for(lambda: store.acknowledged[-1][1] == store.number)
+        assert gateway.application.litellm.in_step
