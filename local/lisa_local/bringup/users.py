@@ -90,14 +90,15 @@ class Directory:
                     {"Name": "email_verified", "Value": "true"},
                 ],
             )
-        self._cognito.admin_set_user_password(
-            UserPoolId=self._pool, Username=user.name, Password=password, Permanent=True
-        )
         for group in user.groups:
             # The templates bring the groups that LISA knows; teams are data.
             with _ignoring("GroupExistsException"):
                 self._cognito.create_group(UserPoolId=self._pool, GroupName=group)
             self._cognito.admin_add_user_to_group(UserPoolId=self._pool, Username=user.name, GroupName=group)
+        # Last: who can sign in is taken as complete.
+        self._cognito.admin_set_user_password(
+            UserPoolId=self._pool, Username=user.name, Password=password, Permanent=True
+        )
 
 
 @contextlib.contextmanager

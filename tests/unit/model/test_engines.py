@@ -54,6 +54,11 @@ def test_vllm_serves_the_local_copy_under_the_models_id(snapshot):
     ]
 
 
+def test_vllm_keeps_connections_longer_than_the_load_balancer(snapshot):
+    launch = ENGINES["vllm"].launch(settings("vllm", "textgen", ""), snapshot)
+    assert int(launch.environment["VLLM_HTTP_TIMEOUT_KEEP_ALIVE"]) > 900
+
+
 def test_vllm_takes_its_own_arguments(snapshot):
     given = {
         "tensor-parallel-size": 4,

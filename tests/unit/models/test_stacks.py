@@ -264,3 +264,27 @@ def test_anything_else_is_tried_again(asked):
     )
     with pytest.raises(ClientError):
         asked(client)
+
+
+@pytest.mark.parametrize(
+    ("status", "there"),
+    [
+        ("CREATE_COMPLETE", True),
+        ("DELETE_FAILED", True),
+        ("DELETE_IN_PROGRESS", False),
+        ("DELETE_COMPLETE", False),
+    ],
+)
+def test_a_stack_is_there_until_its_removal_has_begun_and_not_failed(status, there):
+    class Listing(CloudFormation):
+        def get_paginator(self, _):
+            return self
+
+        def paginate(self):
+            tags = [
+                {"Key": "lisa:deployment", "Value": SETTINGS.deployment},
+                {"Key": "lisa:model", "Value": "h1"},
+            ]
+            return [{"Stacks": [{"StackStatus": self.status, "Tags": tags}]}]
+
+    assert ModelStacks(SETTINGS, Listing(status)).models_with_stack() == (["h1"] if there else [])

@@ -83,3 +83,24 @@ def test_nothing_inside_is_reachable_from_an_address_range() -> None:
         and any("CidrIp" in rule for rule in walk(resource) if isinstance(rule, dict))
     ]
     assert open_groups == ["PublicAlbGroup"]
+
+
+def test_the_role_of_model_stacks_may_look_at_all_that_cloudformation_looks_at() -> None:
+    """What the handlers of CloudFormation's own resource types call, as their schemas say."""
+    role = Stack(ROOT / "stacks/models.yaml").resources["StackRole"]
+    allowed = {action for statement in statements(role) for action in actions(statement)}
+    assert {
+        "ecs:DescribeServices",
+        "ecs:ListServiceDeployments",
+        "ecs:DescribeServiceDeployments",
+        "elasticloadbalancing:DescribeTargetHealth",
+        "application-autoscaling:DescribeScalableTargets",
+        "application-autoscaling:DescribeScheduledActions",
+    } <= allowed
+
+
+def test_whoever_starts_a_task_may_pull_through_a_cache() -> None:
+    for stack, name in (("serve", "GatewayExecutionRole"), ("models", "ExecutionRole")):
+        role = Stack(ROOT / f"stacks/{stack}.yaml").resources[name]
+        allowed = {action for statement in statements(role) for action in actions(statement)}
+        assert {"ecr:BatchImportUpstreamImage", "ecr:CreateRepository"} <= allowed

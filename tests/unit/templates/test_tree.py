@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from lisa_gateway.http.server import KEEP_ALIVE_SECONDS
 from ministack.services.cloudformation import provisioners
 from samtranslator.translator.transform import transform
 
@@ -197,3 +198,15 @@ def test_password_sign_in_through_the_api_is_for_one_machine_alone() -> None:
 def test_an_isolated_network_reaches_no_provider(parameters: dict[str, str], expected: str) -> None:
     network = Stack(ROOT / "stacks/network.yaml", parameters)
     assert network.value(network.template["Outputs"]["ReachableProviderHosts"]["Value"]) == expected
+
+
+@pytest.mark.parametrize("path", ["stacks/network.yaml", "stacks/aws/public_alb.yaml"])
+def test_the_gateway_keeps_connections_longer_than_the_load_balancers(path: str) -> None:
+    attributes = Stack(ROOT / path).resources["Alb"]["Properties"]["LoadBalancerAttributes"]
+    (idle,) = [each["Value"] for each in attributes if each.get("Key") == "idle_timeout.timeout_seconds"]
+    assert int(idle) < KEEP_ALIVE_SECONDS
+
+
+def test_the_public_load_balancer_takes_what_clients_call_and_no_metrics() -> None:
+    (condition,) = Stack(AWS_ONLY / "public_alb.yaml").resources["Routes"]["Properties"]["Conditions"]
+    assert condition["PathPatternConfig"]["Values"] == ["/v1/*", "/v2/serve/*", "/health", "/health/*"]

@@ -21,7 +21,7 @@ import httptools
 from lisa_gateway.http.exchange import Exchange
 
 MAX_HEAD_BYTES = 64 * 1024
-KEEP_ALIVE_SECONDS = 75  # longer than a load balancer's idle time-out (60), so that it closes first
+KEEP_ALIVE_SECONDS = 910  # longer than the load balancers' idle time-out (900), so that they close first
 REQUEST_SECONDS = 60  # a request that stops arriving for this long is given up
 LINGER_SECONDS = 5  # how long a refused body is read and thrown away, so that the refusal arrives
 SWEEP_SECONDS = 1.0

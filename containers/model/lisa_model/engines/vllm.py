@@ -115,6 +115,8 @@ class Vllm:
         environment = {
             "VLLM_CACHE_ROOT": str(snapshot.derived / "vllm"),
             "VLLM_NO_USAGE_STATS": "1",
+            # Longer than the load balancer's 900 s, so that it never meets a connection that was just closed; 5 s else.
+            "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "910",
             "HF_HUB_OFFLINE": "1",
             "TRANSFORMERS_OFFLINE": "1",
         }

@@ -177,7 +177,7 @@ class ModelStacks:
                 if (
                     tags.get("lisa:deployment") == self._settings.deployment
                     and "lisa:model" in tags
-                    and not stack["StackStatus"].startswith("DELETE_")
+                    and stack["StackStatus"] not in ("DELETE_IN_PROGRESS", "DELETE_COMPLETE")
                 ):
                     found.append(tags["lisa:model"])
         return found

@@ -66,6 +66,25 @@ def test_seeding_again_keeps_users_and_passwords(pool: PoolInMoto) -> None:
     assert pool.home.credentials.read_text() == before
 
 
+def test_a_seeding_that_was_interrupted_is_completed(
+    pool: PoolInMoto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given Ctrl-C before a user's groups are set
+    def interrupted(**_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pool.cognito, "admin_add_user_to_group", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            Directory(pool).seed()  # type: ignore[arg-type]
+
+    # When
+    Directory(pool).seed()  # type: ignore[arg-type]
+
+    # Then
+    assert pool.groups("admin") == {"admin"}
+
+
 def test_lost_credentials_are_made_anew(pool: PoolInMoto) -> None:
     # Given
     Directory(pool).seed()  # type: ignore[arg-type]
