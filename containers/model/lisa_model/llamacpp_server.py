@@ -89,6 +89,9 @@ def parameters(options: argparse.Namespace) -> xllamacpp.CommonParams:
     p.endpoint_metrics = True
     p.endpoint_slots = p.endpoint_props = p.ui = False  # they show what others asked
     p.n_gpu_layers = 0
+    # Only where a request says nothing: small models repeat themselves for ever otherwise, each token a CPU's time.
+    p.n_predict = options.max_tokens
+    p.sampling.penalty_repeat = options.repeat_penalty
     return p
 
 
@@ -104,6 +107,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=512)
     parser.add_argument("--cache-type", choices=["f16", "q8_0"], default="f16")
     parser.add_argument("--chat-template", type=Path)
+    parser.add_argument("--max-tokens", type=int, default=1024)
+    parser.add_argument("--repeat-penalty", type=float, default=1.1)
     return parser.parse_args()
 
 

@@ -75,6 +75,21 @@ def test_a_context_window_is_kept(weights_bucket, models_folder):
     assert (answer.status, answer.json()["error"]["n_ctx"]) == (400, 512)
 
 
+def test_an_answer_without_a_limit_of_its_own_ends_at_the_engines(weights_bucket, models_folder):
+    # Given
+    process = chat_process(models_folder, weights_bucket, LISA_ENGINE_ARGS='{"max-tokens": 5}')
+    process.ready()
+    ask = {"prompt": "one two three four five six", "ignore_eos": True}
+    # When
+    unlimited = process.post("/v1/completions", ask).json()
+    limited = process.post("/v1/completions", {**ask, "max_tokens": 9}).json()
+    process.kill()
+    # Then
+    assert unlimited["usage"]["completion_tokens"] == 5
+    assert unlimited["choices"][0]["finish_reason"] == "length"
+    assert limited["usage"]["completion_tokens"] == 9
+
+
 def test_it_stops_within_five_seconds_with_a_request_in_flight(weights_bucket, models_folder):
     # Given
     process = chat_process(models_folder, weights_bucket)

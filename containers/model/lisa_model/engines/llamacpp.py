@@ -28,6 +28,9 @@ _ARGUMENTS = {
     "file": Argument("the path of a .gguf file among the weights", is_file_in_weights),
     "parallel": Argument("the number of requests served at once, 1 to 64", is_whole(1, 64)),
     "threads": Argument("a number of threads, 1 to 256", is_whole(1, 256)),
+    "max-tokens": Argument(
+        "the length of an answer whose request sets none, 1 to 1048576 tokens", is_whole(1, 1_048_576)
+    ),
     "batch-size": Argument("a number of tokens, 32 to 8192", is_whole(32, 8192)),
     "cache-type": Argument("f16 or q8_0 (half the memory for the context)", is_one_of("f16", "q8_0")),
     "chat-template": Argument("the path of a Jinja file among the weights", is_file_in_weights),
