@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lisa.api.authorizer import allow
+from lisa.api.authorizer import allow, deny
 from lisa.errors import LisaError
 from lisa.identity.settings import IdentitySettings
 from lisa.identity.tokens import TokenVerifier, bearer_token
@@ -21,6 +21,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         logger.info("refused", extra={"requestId": request_id, "reason": error.message})
         if error.status >= 500:
             raise
+        if error.status == 403:
+            return deny(event["methodArn"])
         # The one message that API Gateway answers with 401; every other becomes a 500.
         raise Exception("Unauthorized") from None  # noqa: TRY002
     logger.info("admitted", extra={"requestId": request_id, "user": principal.user})

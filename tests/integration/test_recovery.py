@@ -88,10 +88,12 @@ def test_down_leaves_no_process(cloud: TestCloud) -> None:
     said = cloud.down().stdout
 
     # Then each ended by itself
-    assert "had to be killed" not in said
-    assert [process for process in everything if _runs(process)] == []
-    assert processes.belonging_to(cloud.home.path) == []
-    cloud.up()
+    try:
+        assert "had to be killed" not in said
+        assert [process for process in everything if _runs(process)] == []
+        assert processes.belonging_to(cloud.home.path) == []
+    finally:
+        cloud.up()  # for the tests that follow
     _chat_answers(cloud)
 
 

@@ -19,7 +19,6 @@ from lisa_gateway.litellm_process import LiteLLM, ReadSecret
 from lisa_gateway.metrics import Metrics
 from lisa_gateway.settings import Settings
 
-DRAIN_SECONDS = 25.0  # below the 30 s that ECS gives a task to stop
 PREPARE_SECONDS = 20.0  # what starts with the gateway gets the processors first
 
 
@@ -90,11 +89,11 @@ class Application:
         self.catalogue.replace(version, routes)
         self.litellm.apply(self.catalogue.routes.values())
 
-    async def stop(self, grace: float = DRAIN_SECONDS) -> None:
+    async def stop(self, grace: float | None = None) -> None:
         if self._preparing is not None:
             self._preparing.cancel()
         await self._watcher.stop()
-        await self.server.close(grace)
+        await self.server.close(self._settings.drain_seconds if grace is None else grace)
         with contextlib.suppress(asyncio.CancelledError):
             await self.litellm.close()
         self._pool.close()

@@ -220,6 +220,9 @@ class LiteLLM:
             connection = await self._pool.connect(self._address)
             await connection.call(request)
             answer = orjson.loads(await connection.read())
+            if connection.status != 200:
+                log.warning("LiteLLM's model list was refused", extra={"status": connection.status})
+                return False
         except (UpstreamError, orjson.JSONDecodeError) as error:
             log.warning("LiteLLM's model list could not be set", extra={"reason": str(error)})
             return False

@@ -19,6 +19,9 @@ class Settings:
     deployment: str = "lisa"
     max_body_bytes: int = 10 * 1024 * 1024
     base_path: str = ""
+    drain_seconds: int = (
+        8  # how long answers under way may take after SIGTERM; less than the task's stop time-out
+    )
     allowed_provider_hosts: tuple[str, ...] = ()
     # Names this process in the models table; another one for each start, so that a restarted gateway does not
     # speak for what its predecessor had loaded.
@@ -42,6 +45,7 @@ class Settings:
             deployment=env.get("LISA_DEPLOYMENT") or "lisa",
             max_body_bytes=_number(env, "LISA_MAX_BODY_BYTES", 10 * 1024 * 1024),
             base_path=base_path,
+            drain_seconds=_number(env, "LISA_DRAIN_SECONDS", 8),
             allowed_provider_hosts=tuple(
                 host.strip() for host in env.get("LISA_ALLOWED_PROVIDER_HOSTS", "").split(",") if host.strip()
             ),

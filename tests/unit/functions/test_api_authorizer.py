@@ -3,7 +3,7 @@ import fnmatch
 import pytest
 from lisa.api.authorizer import allow
 from lisa.api.caller import from_context
-from lisa.errors import Unauthenticated, Unavailable
+from lisa.errors import Forbidden, Unauthenticated, Unavailable
 from lisa.identity.policy import RULES, Who
 from lisa.identity.principal import Principal
 
@@ -109,3 +109,13 @@ def test_the_token_is_not_in_the_log(authorize, caplog):
         authorize(Unauthenticated("no"), {"Authorization": "Bearer very.secret.token"})
     assert [record.message for record in caplog.records[:2]] == ["admitted", "refused"]
     assert "very.secret.token" not in logged(caplog)
+
+
+def test_somebody_outside_the_user_group_is_denied_everything_and_not_taken_for_unknown(authorize):
+    # When the token is good and its owner may not use this deployment
+    policy, _ = authorize(Forbidden("Only members of the group staff may use this."))
+    # Then API Gateway answers 403, for every route
+    (statement,) = policy["policyDocument"]["Statement"]
+    assert statement["Effect"] == "Deny"
+    assert all(resource.endswith("/*") for resource in statement["Resource"])
+    assert not any(allows(policy, rule.method, rule.path) for rule in RULES)

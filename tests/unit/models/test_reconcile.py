@@ -62,7 +62,7 @@ def test_a_row_just_written_has_its_moment(reconcile, models, clock):
 @pytest.mark.parametrize("status", ["InService", "Failed", "Stopped"])
 def test_a_settled_row_is_not_looked_at(reconcile, models, clock, status):
     add(models, clock, status=status, left=-1)
-    assert reconcile("unknown") == {"retried": [], "gave_up": [], "orphans": []}
+    assert reconcile("unknown") == {"retried": [], "gave_up": [], "orphans": [], "failed": []}
 
 
 def test_after_the_last_attempt_the_row_says_why(reconcile, models, clock):
@@ -112,3 +112,20 @@ def test_a_stack_without_a_model_is_removed(reconcile, models, clock):
     # Then
     assert report["orphans"] == ["forgotten"]
     assert stacks.deleted == ["forgotten"]
+
+
+def test_trouble_with_one_model_keeps_nobody_from_the_others(reconcile, models, clock):
+    # Given a stack that cannot be removed, before one that can
+    class Stubborn(FakeStacks):
+        def models_with_stack(self):
+            return ["stubborn", "forgotten"]
+
+        def delete(self, model_id):
+            if model_id == "stubborn":
+                raise ConnectionError("no answer")
+
+    # When
+    report = reconcile("unknown", stacks=Stubborn())
+    # Then
+    assert report["failed"] == ["stubborn"]
+    assert report["orphans"] == ["forgotten"]

@@ -27,5 +27,16 @@ def allow(principal: Principal, method_arn: str) -> dict[str, Any]:
     }
 
 
+def deny(method_arn: str) -> dict[str, Any]:
+    """For somebody who is signed in and may not use this deployment at all: API Gateway answers 403."""
+    api_and_stage = "/".join(method_arn.split("/")[:2])
+    statement = {"Action": "execute-api:Invoke", "Effect": "Deny", "Resource": [f"{api_and_stage}/*"]}
+    return {
+        "principalId": "denied",
+        "policyDocument": {"Version": "2012-10-17", "Statement": [statement]},
+        "context": {},
+    }
+
+
 def _wildcards(path: str) -> str:
     return "/".join("*" if part.startswith("{") else part for part in path.split("/"))

@@ -1,7 +1,8 @@
 """Finds models whose workflow was lost, and tries again or settles them, so that none stays in progress for ever."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
 from lisa.models.executions import Executions
@@ -9,6 +10,7 @@ from lisa.models.record import ModelRecord, time_allowed
 from lisa.models.routes import RouteStore
 from lisa.models.stacks import ModelStacks
 from lisa.models.store import ModelStore
+from lisa.observability import logger
 from lisa.settings import Settings
 
 # A row just written has its execution started by the stream within moments.
@@ -23,6 +25,7 @@ class Report:
     retried: list[str] = field(default_factory=list)
     gave_up: list[str] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, list[str]]:
         return asdict(self)
@@ -51,13 +54,24 @@ class Reconciler:
         records, _ = self._store.page()
         for record in records:
             if not record.settled:
-                self._look(record, report)
+                with self._apart(record.model_id, report):
+                    self._look(record, report)
         # A create that was overtaken by its delete may leave a stack behind in the moment between two writes.
         for model_id in self._stacks.models_with_stack():
-            if self._store.get(model_id) is None:
-                self._stacks.delete(model_id)
-                report.orphans.append(model_id)
+            with self._apart(model_id, report):
+                if self._store.get(model_id) is None:
+                    self._stacks.delete(model_id)
+                    report.orphans.append(model_id)
         return report
+
+    @contextmanager
+    def _apart(self, model_id: str, report: Report) -> Iterator[None]:
+        """One model's trouble is written down and keeps nobody from looking at the others."""
+        try:
+            yield
+        except Exception:
+            logger.exception("a model could not be reconciled", extra={"modelId": model_id})
+            report.failed.append(model_id)
 
     def _look(self, record: ModelRecord, report: Report) -> None:
         now = int(self._clock())
