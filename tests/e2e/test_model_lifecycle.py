@@ -132,6 +132,21 @@ def test_a_server_that_exits_fails_with_its_last_words_and_removes_what_it_made(
     admin.delete("broken")
 
 
+def test_a_server_that_never_answers_its_health_route_fails_within_its_limit(cloud, admin):
+    # Given a model that is well, but for the route by which it is to say so
+    definition = copy_of(admin.model(EMBED), "never-healthy")
+    definition["loadBalancerConfig"]["healthCheckConfig"]["path"] = "/never"
+    # When
+    admin.create(**definition)
+    failed = admin.await_status("never-healthy", "Failed", within=240)
+    # Then
+    assert "/never" in failed["reason"]
+    assert "log" in failed["reason"]
+    left = {kind: names for kind, names in traces(cloud, "never-healthy").items() if names}
+    assert left == {"items": ["MODEL/never-healthy"]}
+    admin.delete("never-healthy")
+
+
 def test_an_external_model_is_routed_with_its_key_kept_secret(cloud, admin, alice, provider):
     # Given
     definition = {

@@ -7,11 +7,13 @@ import signal
 
 import psutil
 import pytest
+from lisa.models.naming import short_name
 from lisa_local import processes
 
 from tests.cloud import TestCloud, eventually
 
 RECOVERY_SECONDS = 90
+EMBEDDING_MODEL = "all-minilm-l6-v2"
 
 
 def _chat_answers(cloud: TestCloud) -> None:
@@ -62,6 +64,46 @@ def test_a_killed_container_is_replaced(cloud: TestCloud, program: str) -> None:
         within=RECOVERY_SECONDS,
     )
     _chat_answers(cloud)
+
+
+def test_a_workflow_that_was_lost_is_found_and_tried_again(cloud: TestCloud) -> None:
+    # Given a create that stays under way, and is in what the emulator saves every few seconds
+    definition = cloud.call("GET", f"/api/models/{EMBEDDING_MODEL}").body["model"]
+    definition["loadBalancerConfig"]["healthCheckConfig"]["path"] = "/never"
+    assert cloud.call("POST", "/api/models", body={**definition, "modelId": "cut-off"}).status == 201
+    eventually("a first attempt", lambda: _attempts(cloud, "cut-off") == ["1"], within=60)
+    eventually("it being saved", lambda: _saved(cloud, "cut-off"), within=30)
+    before = cloud.component_pid("emulator")
+
+    # When
+    os.kill(before, signal.SIGKILL)
+
+    # Then the reconciler starts it anew
+    eventually("another emulator", lambda: cloud.component_pid("emulator") not in (None, before), within=60)
+    eventually("a second attempt", lambda: "2" in _attempts(cloud, "cut-off"), within=180)
+    assert cloud.call("DELETE", "/api/models/cut-off").status == 200
+    eventually(
+        "its removal",
+        lambda: cloud.call("GET", "/api/models/cut-off").status == 404,
+        within=RECOVERY_SECONDS,
+    )
+    _chat_answers(cloud)
+
+
+def _attempts(cloud: TestCloud, model_id: str) -> list[str]:
+    """Attempts of the model's workflow that the emulator knows of: the last part of an execution's name."""
+    states = cloud.session.client("stepfunctions")
+    (machine,) = [
+        m["stateMachineArn"]
+        for m in states.list_state_machines()["stateMachines"]
+        if "ModelCreate" in m["name"]
+    ]
+    names = [e["name"] for e in states.list_executions(stateMachineArn=machine)["executions"]]
+    return [name.rsplit("-", 1)[1] for name in names if name.startswith(short_name(model_id))]
+
+
+def _saved(cloud: TestCloud, model_id: str) -> bool:
+    return model_id.encode() in (cloud.home.path / "emulator" / "state" / "dynamodb.json").read_bytes()
 
 
 def test_nothing_outlives_a_killed_supervisor_and_up_recovers(cloud: TestCloud) -> None:

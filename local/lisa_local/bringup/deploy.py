@@ -24,6 +24,7 @@ from lisa_local.supervisor import logfiles
 STACK = "lisa"
 SAM = ROOT / ".venvs" / "sam" / "bin" / "sam"
 DEPLOY_SECONDS = 600
+MODEL_START_SECONDS = "120"
 # What `sam build` reads. A build depends on nothing else, so an unchanged one need not be repeated.
 SOURCES = (
     "template.yaml",
@@ -64,6 +65,8 @@ def parameters(cloud: LocalCloud) -> dict[str, str]:
         "Architecture": "arm64" if platform.machine() in {"aarch64", "arm64"} else "x86_64",
         "PublicUrl": cloud.config.url,
         "SignInBaseUrl": cloud.config.emulator_url,
+        # Small models on the processor are there within seconds; who waits should not wait an hour.
+        "ModelStartTimeoutSeconds": MODEL_START_SECONDS,
     }
 
 
