@@ -90,7 +90,8 @@ class Gateway:
         path = exchange.path
         if self._base_path and path.startswith(self._base_path + "/"):
             path = path[len(self._base_path) :]
-        endpoint = self._inference.get(path)
+        # With one slash at the end it is the same route, and the same dialect of errors.
+        endpoint = self._inference.get(path) or self._inference.get(path.removesuffix("/"))
         self._metrics.in_flight += 1
         try:
             await self._answer(exchange, path)

@@ -316,6 +316,14 @@ def test_a_prompt_that_is_too_long_says_the_limit(gateway, body):
     assert anthropic.json["error"]["type"] == "invalid_request_error"
 
 
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/", "/v2/serve/messages"])
+def test_errors_on_messages_speak_anthropics_dialect_with_a_slash_at_the_end_too(gateway, path):
+    answer = gateway.request("POST", path, body={"model": "nothing", "messages": HELLO, "max_tokens": 5})
+    assert answer.status == 404
+    assert answer.json["type"] == "error"
+    assert answer.json["error"]["type"] == "not_found_error"
+
+
 def test_a_stream_that_breaks_off_ends_with_an_error_event(gateway):
     async def reply(asked, writer):
         writer.write(
