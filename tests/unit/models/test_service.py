@@ -228,6 +228,24 @@ def test_deleting_what_is_not_there_is_not_found(service):
     assert raised.value.code == "model_not_found"
 
 
+def test_a_write_whose_answer_was_lost_is_no_conflict_and_keeps_its_key(
+    service, models, secrets, monkeypatch
+):
+    # Given a first write that is done, and a second try that finds it
+    write = models.create
+
+    def twice(row):
+        write(row)
+        write(row)
+
+    monkeypatch.setattr(models, "create", twice)
+    # When
+    answered = create(service, {**external(), "apiKey": "sk-kept"})
+    # Then
+    assert answered.status == "Creating"
+    assert kept(secrets) == [models.get("m1").secret_arn]
+
+
 def test_a_delete_that_loses_a_race_says_so(service, models, monkeypatch):
     # Given a row that changes between the look and the write
     models.create(record(status="InService"))

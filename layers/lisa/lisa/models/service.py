@@ -76,6 +76,9 @@ class ModelService:
         try:
             self._store.create(record)
         except LisaError:
+            if self._store.get(definition.model_id) == record:
+                # The write was done and its answer lost, and the client's second try met our own row.
+                return record.public()
             if secret_arn is not None:
                 self._keys.forget(secret_arn)
             raise
