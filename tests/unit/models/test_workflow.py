@@ -195,6 +195,19 @@ def test_a_delete_while_the_stack_is_asked_for_takes_it_away_again(rows, priorit
     assert stacks.deleted == ["h1"]
 
 
+def test_a_delete_that_ended_meanwhile_leaves_no_place_taken(rows, priorities):
+    # Given a delete that is through before the stack is asked for
+    def ended():
+        rows.forget("h1", rows.get("h1").generation)
+
+    # When
+    outcome = CreateStack(rows, FakeWeights(), priorities, FakeStacks(on_create=ended))(HOSTED)
+
+    # Then the next model gets the first place
+    assert outcome == SUPERSEDED
+    assert priorities.take("another") == 1
+
+
 # --- Observe and probe model
 
 

@@ -149,6 +149,8 @@ class CreateStack:
         if current(self._store, wish) is None:
             # A delete came in between and may have looked before the stack was there.
             self._stacks.delete(wish.model_id)
+            if self._store.get(wish.model_id) is None:
+                self._priorities.give_back(wish.model_id)  # the delete has ended: nobody else will
             return SUPERSEDED
         return {"outcome": "requested"}
 
