@@ -5,7 +5,6 @@ from typing import Literal, get_args
 Engine = Literal["vllm", "tgi", "tei", "llamacpp", "onnx"]
 ENGINES: frozenset[str] = frozenset(get_args(Engine))
 CPU_ENGINES: frozenset[str] = frozenset({"llamacpp", "onnx"})
-HEALTH_PATH = "/health"
 
 _CHAT = frozenset({"chat/completions", "completions", "responses", "messages", "messages/count_tokens"})
 
