@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import orjson
 from lisa.errors import LisaError
 
 from lisa_gateway import upstream_errors
@@ -13,7 +14,7 @@ from lisa_gateway.endpoints import Endpoint
 from lisa_gateway.http.client import Address, Pool, UpstreamConnection, UpstreamError, UpstreamTimeout
 from lisa_gateway.http.exchange import Exchange
 from lisa_gateway.metrics import Metrics
-from lisa_gateway.responses_repair import ResponsesRepair
+from lisa_gateway.repairs import MessagesRepair, Repair
 from lisa_gateway.sse import EventFilter, find_usage
 
 RETRY_PAUSE_SECONDS = 0.05
@@ -33,7 +34,7 @@ class Call:
     address: Address
     request: bytes
     drop_usage: bool
-    repair: ResponsesRepair | None = None
+    repair: Repair | None = None
 
 
 class Forwarder:
@@ -113,6 +114,8 @@ class Forwarder:
         events = EventFilter(sink, drop_usage=call.drop_usage)
         exchange.start(connection.status, _EVENTS)
         try:
+            if isinstance(repair, MessagesRepair) and repair.lacks_start(await connection.beginning(b"\n\n")):
+                events.feed(repair.start(await self._prompt_tokens(call, repair.count_request)))
             await _pump(exchange, connection, events.feed)
         except UpstreamError as error:
             broken = self._unreachable(call, error)
@@ -123,6 +126,27 @@ class Forwarder:
         finally:
             exchange.usage = events.usage
         exchange.finish()
+
+    async def _prompt_tokens(self, call: Call, body: bytes) -> int:
+        """How long the engine finds a prompt whose length it did not tell; raises UpstreamError."""
+        head = call.live.heads["messages/count_tokens"]
+        request = b"%bcontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
+            head,
+            len(body),
+            body,
+        )
+        connection = await self._pool.connect(call.address)
+        try:
+            await connection.call(request)
+            answer = await connection.read()
+        finally:
+            self._pool.release(connection)
+        try:
+            return int(orjson.loads(answer)["input_tokens"])
+        except (ValueError, KeyError, TypeError):
+            raise UpstreamError(
+                f"no count of the prompt: status {connection.status}", answered=True
+            ) from None
 
     async def _bytes(self, call: Call, connection: UpstreamConnection, kind: bytes) -> None:
         """Anything else, such as speech: as it is, piece by piece."""

@@ -23,7 +23,7 @@ from lisa_gateway.http.exchange import Exchange
 from lisa_gateway.listing import model_documents, model_info
 from lisa_gateway.litellm_process import LiteLLM
 from lisa_gateway.metrics import Metrics
-from lisa_gateway.responses_repair import ResponsesRepair
+from lisa_gateway.repairs import Repair, repair_for
 from lisa_gateway.upstream_errors import unavailable
 from lisa_gateway.validation import check_fields, forbidden, model_of, not_allowed, parse_object, refuse
 
@@ -201,7 +201,7 @@ class Gateway:
         return live
 
     async def _infer(self, exchange: Exchange, endpoint: Endpoint, principal: Principal) -> None:
-        repair = None
+        repair: Repair | None = None
         if endpoint.multipart:
             form = multipart.parse(exchange.headers.get(b"content-type", b""), exchange.body)
             for name in form.names():
@@ -215,8 +215,13 @@ class Gateway:
             check_fields(document, endpoint)
             drop_usage = _ask_for_usage(document) if endpoint.asks_usage else False
             kind, body = b"application/json", orjson.dumps(document)
-            if endpoint.name == "responses" and _speaks_llamacpp(live):
-                repair = ResponsesRepair(document, int(time.time()))
+            if _speaks_llamacpp(live):
+                repair = repair_for(
+                    endpoint.name,
+                    document,
+                    request_id=exchange.request_id.decode(),
+                    created=int(time.time()),
+                )
         head = live.heads.get(endpoint.name)
         if head is not None:
             address = live.address

@@ -5,7 +5,9 @@ from collections.abc import Callable
 
 MAX_EVENT_BYTES = 4 << 20
 
-_INPUT = re.compile(rb'"(?:prompt_tokens|input_tokens)"\s*:\s*(\d{1,12})')
+_INPUT = re.compile(rb'"(prompt_tokens|input_tokens)"\s*:\s*(\d{1,12})')
+# Anthropic's input_tokens leave out what came from, or went into, a cache; OpenAI's prompt_tokens hold all.
+_CACHED = re.compile(rb'"cache_(?:read|creation)_input_tokens"\s*:\s*(\d{1,12})')
 _OUTPUT = re.compile(rb'"(?:completion_tokens|output_tokens)"\s*:\s*(\d{1,12})')
 _BOUNDARY = re.compile(rb"\r?\n\r?\n")
 # No choices at all, as engines send it, or one that says nothing, as LiteLLM sends it.
@@ -28,7 +30,10 @@ def find_usage(data: bytes) -> tuple[int, int] | None:
     given, made = _INPUT.search(tail), _OUTPUT.search(tail)
     if given is None and made is None:
         return None
-    return int(given[1]) if given else 0, int(made[1]) if made else 0
+    prompt = int(given[2]) if given else 0
+    if given is not None and given[1] == b"input_tokens":
+        prompt += sum(int(count) for count in _CACHED.findall(tail))
+    return prompt, int(made[1]) if made else 0
 
 
 def _interesting(data: bytes) -> bool:

@@ -146,14 +146,14 @@ def test_connections_are_kept_and_closed_as_asked(gateway):
 
 
 def test_a_client_of_http_1_0_gets_a_stream_without_chunks(gateway):
-    gateway.upstream.reply = events(chunk({"content": "x"}), b"data: [DONE]\n\n")
+    gateway.upstream.reply = events(chunk({"role": "assistant", "content": "x"}), b"data: [DONE]\n\n")
     body = json.dumps({"model": "m", "messages": HELLO, "stream": True}).encode()
     answer = gateway.raw(
         b"POST /v1/chat/completions HTTP/1.0\r\n" + AUTH + b"content-length: %d\r\n\r\n" % len(body) + body
     )
     head, _, rest = answer.partition(b"\r\n\r\n")
     assert b"transfer-encoding" not in head
-    assert rest == chunk({"content": "x"}) + b"data: [DONE]\n\n"
+    assert rest == chunk({"role": "assistant", "content": "x"}) + b"data: [DONE]\n\n"
 
 
 def test_a_client_that_asks_before_it_sends_is_told_to_go_on(gateway):

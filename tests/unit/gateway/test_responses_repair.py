@@ -1,7 +1,7 @@
 """Answers of llama.cpp to `/v1/responses` become what OpenAI's own client accepts."""
 
 import orjson
-from lisa_gateway.responses_repair import ResponsesRepair
+from lisa_gateway.repairs.responses import ResponsesRepair
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 

@@ -120,3 +120,13 @@ def test_an_event_without_an_end_does_not_fill_the_memory():
 )
 def test_usage_is_found_in_every_dialect(body, expected):
     assert find_usage(body) == expected
+
+
+def test_a_prompt_is_counted_whole_whether_or_not_a_part_of_it_was_cached():
+    anthropic = (
+        b'"usage":{"cache_read_input_tokens":26,"cache_creation_input_tokens":5,'
+        b'"input_tokens":11,"output_tokens":1}'
+    )
+    assert find_usage(anthropic) == (42, 1)
+    openai = b'"usage":{"prompt_tokens":37,"completion_tokens":2,"cache_read_input_tokens":26}'
+    assert find_usage(openai) == (37, 2)

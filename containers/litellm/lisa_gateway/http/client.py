@@ -51,6 +51,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_answered",
+        "_body_wanted",
         "_closed",
         "_failure",
         "_framed",
@@ -82,6 +83,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._answered = False
         self._framed = False
         self._head_wanted = False
+        self._body_wanted = False
         self._closed = False
         self.reused = False
         self.status = 0
@@ -115,6 +117,21 @@ class UpstreamConnection(asyncio.Protocol):
             await self._wait()
         pieces, self._pieces = self._pieces, []
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def beginning(self, mark: bytes) -> bytes:
+        """The body as far as it has come, once it holds `mark` or is whole; `stream` and `read` still give all of it.
+
+        Raises UpstreamError when the upstream goes away before that.
+        """
+        self._body_wanted = True
+        try:
+            while True:
+                self._pieces = [b"".join(self._pieces)]
+                if self.complete or mark in self._pieces[0]:
+                    return self._pieces[0]
+                await self._wait()
+        finally:
+            self._body_wanted = False
 
     async def stream(self, sink: Callable[[bytes], None]) -> None:
         """Hands every piece of the body to `sink` as it comes; returns at the end."""
@@ -206,7 +223,7 @@ class UpstreamConnection(asyncio.Protocol):
         if sink is not None and self._pieces:
             pieces, self._pieces = self._pieces, []
             sink(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-        if self.status and self._head_wanted:
+        if self.status and (self._head_wanted or self._body_wanted):
             self._wake()
 
     # parser -> us
