@@ -153,7 +153,7 @@ class Gateway:
                 exchange.endpoint or exchange.path[:200],
                 exchange.method,
                 exchange.status,
-                exchange.user,
+                exchange.principal.user if exchange.principal is not None else "",
                 exchange.model,
                 seconds,
                 first_byte,
@@ -183,7 +183,7 @@ class Gateway:
                 # May have to fetch the issuer's keys, and a signature takes a while: not in the event loop.
                 loop = asyncio.get_running_loop()
                 principal = await loop.run_in_executor(self._threads, self._verifier.verify, token)
-        exchange.user = principal.user
+        exchange.principal = principal
         return principal
 
     def _visible(self, model: str, principal: Principal) -> LiveRoute:

@@ -149,7 +149,7 @@ def test_the_environment_of_a_function_is_what_it_reads():
     known = {f"LISA_{name.upper()}" for name in Settings.model_fields}
     identity = {
         "LISA_ISSUER", "LISA_JWKS_URL", "LISA_CLIENT_ID_PARAMETER", "LISA_GROUPS_CLAIM", "LISA_ADMIN_GROUP",
-        "LISA_USER_GROUP",
+        "LISA_USER_GROUP", "LISA_RAG_ADMIN_GROUP",
     }  # fmt: skip
     for template in ("models", "api"):
         shared = TEMPLATES[template]["Globals"]["Function"]["Environment"]["Variables"]

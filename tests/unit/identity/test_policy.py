@@ -1,6 +1,6 @@
 import pytest
 from lisa.errors import Forbidden, NotFound, Unauthenticated
-from lisa.identity import RULES, Principal, Who, authorize, rule_for
+from lisa.identity import RULES, Principal, Rule, Who, authorize, rule_for
 
 ALICE = Principal(user="alice", groups=frozenset({"user"}), is_admin=False, expires_at=0)
 ADMIN = Principal(user="admin", groups=frozenset({"admin"}), is_admin=True, expires_at=0)
@@ -93,3 +93,24 @@ def test_nobody_is_lost_between_two_rules_for_one_route():
 )
 def test_a_model_is_visible_to_its_groups_and_to_admins(allowed, principal, may):
     assert principal.may_use(allowed) is may
+
+
+@pytest.mark.parametrize(
+    ("principal", "kinds"),
+    [
+        ({}, {Who.PUBLIC, Who.USER}),
+        ({"is_rag_admin": True}, {Who.PUBLIC, Who.USER, Who.RAG_ADMIN}),
+        ({"is_admin": True}, {Who.PUBLIC, Who.USER, Who.RAG_ADMIN, Who.ADMIN}),
+    ],
+)
+def test_each_kind_of_caller_is_let_in_by_its_kinds_of_rules_only(principal, kinds):
+    caller = Principal(
+        **{"user": "u", "groups": frozenset(), "is_admin": False, "expires_at": 0, **principal}
+    )
+    for who in Who:
+        rule = Rule("api", "GET", "/x", who)
+        if who in kinds:
+            authorize(rule, caller)
+        else:
+            with pytest.raises(Forbidden):
+                authorize(rule, caller)

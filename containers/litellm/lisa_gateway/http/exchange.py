@@ -5,6 +5,8 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from lisa.identity import Principal
+
 if TYPE_CHECKING:
     from lisa_gateway.http.server import Connection
 
@@ -22,6 +24,7 @@ class Exchange:
         "bytes_sent",
         "endpoint",
         "error",
+        "extra_headers",
         "first_byte_at",
         "headers",
         "http10",
@@ -29,13 +32,13 @@ class Exchange:
         "method",
         "model",
         "path",
+        "principal",
         "query",
         "received_at",
         "request_id",
         "started",
         "status",
         "usage",
-        "user",
     )
 
     def __init__(
@@ -63,6 +66,8 @@ class Exchange:
             self.request_id = given
         else:
             self.request_id = connection.server.next_id()
+        # Complete lines that every answer to this request carries, whatever its status.
+        self.extra_headers = b""
         self.started = False
         self._chunked = False
         # What the access log and the metrics say about it.
@@ -70,7 +75,7 @@ class Exchange:
         self.bytes_sent = 0
         self.first_byte_at = 0.0
         self.endpoint = ""
-        self.user = ""
+        self.principal: Principal | None = None
         self.model = ""
         self.error = ""
         self.usage: tuple[int, int] | None = None
@@ -82,9 +87,10 @@ class Exchange:
         self.started = True
         self.status = status
         self.first_byte_at = time.perf_counter()
-        return b"%b%bdate: %b\r\nx-request-id: %b\r\n%b" % (
+        return b"%b%b%bdate: %b\r\nx-request-id: %b\r\n%b" % (
             _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status,
             headers,
+            self.extra_headers,
             server.date,
             self.request_id,
             b"" if self.keep_alive else b"connection: close\r\n",

@@ -3,7 +3,7 @@
 from typing import Any
 
 from lisa.api.caller import to_context
-from lisa.identity.policy import RULES, Who
+from lisa.identity.policy import RULES, Who, admitted
 from lisa.identity.principal import Principal
 
 
@@ -14,8 +14,8 @@ def allow(principal: Principal, method_arn: str) -> dict[str, Any]:
     """
     api_and_stage = "/".join(method_arn.split("/")[:2])
     # Public routes have no authorizer, and the one for paths that do not exist would cover all the others.
-    admitted = {Who.USER, Who.ADMIN} if principal.is_admin else {Who.USER}
-    routes = [rule for rule in RULES if rule.door == "api" and rule.who in admitted]
+    kinds = admitted(principal) - {Who.PUBLIC}
+    routes = [rule for rule in RULES if rule.door == "api" and rule.who in kinds]
     resources = sorted({f"{api_and_stage}/{rule.method}{_wildcards(rule.path)}" for rule in routes})
     return {
         "principalId": principal.user,

@@ -13,7 +13,9 @@ def to_context(principal: Principal) -> dict[str, str]:
     return {
         "user": principal.user,
         "groups": json.dumps(sorted(principal.groups)),
-        "isAdmin": "true" if principal.is_admin else "false",
+        "isAdmin": _word(principal.is_admin),
+        "isRagAdmin": _word(principal.is_rag_admin),
+        "tokenId": principal.token_id,
         "expiresAt": str(int(principal.expires_at)),
     }
 
@@ -25,6 +27,16 @@ def from_context(context: Mapping[str, Any]) -> Principal:
     return Principal(
         user=str(context["user"]),
         groups=frozenset(json.loads(context.get("groups") or "[]")),
-        is_admin=str(context.get("isAdmin")).lower() == "true",
+        is_admin=_is_true(context.get("isAdmin")),
         expires_at=float(context.get("expiresAt") or 0),
+        is_rag_admin=_is_true(context.get("isRagAdmin")),
+        token_id=str(context.get("tokenId") or ""),
     )
+
+
+def _word(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _is_true(word: object) -> bool:
+    return str(word).lower() == "true"

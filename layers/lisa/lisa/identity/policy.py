@@ -16,6 +16,7 @@ class Who(StrEnum):
 
     PUBLIC = "public"
     USER = "user"
+    RAG_ADMIN = "rag-admin"
     ADMIN = "admin"
 
 
@@ -95,7 +96,7 @@ def authorize(rule: Rule | None, principal: Principal | None) -> None:
     """Returns when the call is allowed.
 
     Raises NotFound without a rule (default deny), Unauthenticated when the rule needs a caller and there is
-    none, Forbidden when it needs an admin.
+    none, Forbidden when it needs an admin. Admins may do what RAG admins may.
     """
     if rule is None:
         raise NotFound("There is no such route.")
@@ -103,8 +104,22 @@ def authorize(rule: Rule | None, principal: Principal | None) -> None:
         return
     if principal is None:
         raise Unauthenticated("No token was sent. Send `Authorization: Bearer <token>`.")
-    if rule.who is Who.ADMIN and not principal.is_admin:
-        raise Forbidden("Only administrators may do this.")
+    if rule.who not in admitted(principal):
+        raise Forbidden(
+            "Only administrators may do this."
+            if rule.who is Who.ADMIN
+            else "Only administrators of retrieval may do this."
+        )
+
+
+def admitted(principal: Principal) -> frozenset[Who]:
+    """The kinds of rules that let this caller in."""
+    kinds = {Who.PUBLIC, Who.USER}
+    if principal.is_rag_admin or principal.is_admin:
+        kinds.add(Who.RAG_ADMIN)
+    if principal.is_admin:
+        kinds.add(Who.ADMIN)
+    return frozenset(kinds)
 
 
 _Exact = dict[tuple[str, str], Rule]

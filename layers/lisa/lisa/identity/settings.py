@@ -20,6 +20,7 @@ class IdentitySettings:
     groups_claim: str = "cognito:groups"
     admin_group: str = "admin"
     user_group: str = ""
+    rag_admin_group: str = "rag-admin"
 
     def __post_init__(self) -> None:
         if not self.issuer:
@@ -39,6 +40,7 @@ class IdentitySettings:
             groups_claim=env.get("LISA_GROUPS_CLAIM") or "cognito:groups",
             admin_group=env.get("LISA_ADMIN_GROUP") or "admin",
             user_group=env.get("LISA_USER_GROUP", ""),
+            rag_admin_group=env.get("LISA_RAG_ADMIN_GROUP") or "rag-admin",
         )
 
 

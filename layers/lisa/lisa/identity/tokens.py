@@ -183,7 +183,13 @@ class TokenVerifier:
         is_admin = self._settings.admin_group in groups
         if self._settings.user_group and self._settings.user_group not in groups and not is_admin:
             raise Forbidden(f"You need to be in the group {self._settings.user_group} to use this service.")
-        return Principal(user=user, groups=groups, is_admin=is_admin, expires_at=float(claims["exp"]))
+        return Principal(
+            user=user,
+            groups=groups,
+            is_admin=is_admin,
+            expires_at=float(claims["exp"]),
+            is_rag_admin=self._settings.rag_admin_group in groups,
+        )
 
 
 def groups_of(claims: dict[str, Any], path: str) -> frozenset[str]:
