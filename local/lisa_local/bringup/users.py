@@ -50,7 +50,7 @@ class Directory:
             try:
                 self.token(user.name)
             except Problem:
-                self._make(user, passwords[user.name])
+                self.make(user, passwords[user.name])
                 changed += 1
         return changed
 
@@ -79,7 +79,8 @@ class Directory:
             ) from error
         return str(answer["AuthenticationResult"]["IdToken"])
 
-    def _make(self, user: User, password: str) -> None:
+    def make(self, user: User, password: str) -> None:
+        """Make a user, or give one that exists this password."""
         with _ignoring("UsernameExistsException"):
             self._cognito.admin_create_user(
                 UserPoolId=self._pool,

@@ -114,6 +114,7 @@ POLICY = {
             "Sid": "LookAround",
             "Effect": "Allow",
             "Action": [
+                "apigateway:GET",
                 "cloudwatch:GetMetric*",
                 "cloudwatch:ListMetrics",
                 "dynamodb:DescribeTable",

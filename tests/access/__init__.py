@@ -1,0 +1,1 @@
+"""What the access tests share: callers, forged tokens, and a harmless call for every rule of the policy."""

@@ -1,0 +1,112 @@
+"""A call for every rule of the policy that changes nothing, and what it answers to those whom the rule lets in."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lisa.identity import RULES, Rule
+from lisa_gateway.endpoints import ENDPOINTS
+
+TEAM_MODEL = "matrix-team-a"
+"""A model that only the group team-a may use; for the tests, alice is in it and bob is not."""
+
+MISSING = "00000000-0000-4000-8000-000000000000"
+"""An identifier that nothing has."""
+
+JSON = "application/json"
+_BOUNDARY = "sample"
+
+
+class Sight(StrEnum):
+    """Who sees the object of the call; administrators always do."""
+
+    EVERYONE = "everyone"
+    TEAM_A = "team-a"
+    ALICE = "alice"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """`answers` are the statuses for a caller who is let in and sees the object; `hidden` for one who does not."""
+
+    path: str
+    answers: tuple[int, ...] = (200,)
+    body: bytes | None = None
+    content_type: str = JSON
+    sight: Sight = Sight.EVERYONE
+    hidden: tuple[int, ...] = (404,)
+
+
+def _json(document: object) -> bytes:
+    return json.dumps(document).encode()
+
+
+_API: dict[tuple[str, str], Sample] = {
+    ("GET", "/api/models"): Sample("/api/models"),
+    ("POST", "/api/models"): Sample("/api/models", (400,), b"{}"),
+    ("GET", "/api/models/{modelId}"): Sample(f"/api/models/{TEAM_MODEL}", sight=Sight.TEAM_A),
+    ("DELETE", "/api/models/{modelId}"): Sample(f"/api/models/{MISSING}", (404,)),
+    ("GET", "/api/openapi.json"): Sample("/api/openapi.json"),
+    ("GET", "/api/docs"): Sample("/api/docs"),
+}
+
+_PREFIXES = ("/v2/serve/v1", "/v2/serve", "/v1")
+_GATEWAY: dict[str, Sample] = {
+    "/v2/serve/model/info": Sample("/v2/serve/model/info"),
+    "/v2/serve/health": Sample("/v2/serve/health"),
+    "/v2/serve/health/liveliness": Sample("/v2/serve/health/liveliness"),
+    "/v2/serve/health/readiness": Sample("/v2/serve/health/readiness"),
+    "/health": Sample("/health"),
+    "/health/liveliness": Sample("/health/liveliness"),
+    "/health/readiness": Sample("/health/readiness"),
+    "/metrics": Sample("/metrics"),
+}
+
+
+def sample_for(rule: Rule) -> Sample:
+    """The harmless call for a rule.
+
+    Raises AssertionError, saying what to add, for a rule that has none.
+    """
+    found = _API.get((rule.method, rule.path)) if rule.door == "api" else _gateway(rule)
+    assert found is not None, (
+        f"The access tests know no harmless call of {rule.method} {rule.path}: add one to tests/access/samples.py, "
+        "with an object that only alice or team-a may see if the route has one."
+    )
+    return found
+
+
+def _gateway(rule: Rule) -> Sample | None:
+    if rule.path in _GATEWAY:
+        return _GATEWAY[rule.path]
+    prefix = next((prefix for prefix in _PREFIXES if rule.path.startswith(prefix + "/")), "")
+    name = rule.path[len(prefix) + 1 :]
+    if rule.method == "GET" and name == "models":
+        return Sample(rule.path)
+    if rule.method == "GET" and name == "models/{modelId}":
+        return Sample(f"{prefix}/models/{TEAM_MODEL}", sight=Sight.TEAM_A)
+    endpoint = ENDPOINTS.get(name)
+    if endpoint is None or rule.method != "POST":
+        return None
+    # For those who see the model the call is wrong: a field is missing, or the model is of another kind.
+    if endpoint.multipart:
+        lines = (
+            f"--{_BOUNDARY}",
+            'Content-Disposition: form-data; name="model"',
+            "",
+            TEAM_MODEL,
+            f"--{_BOUNDARY}--",
+            "",
+        )
+        kind, body = f"multipart/form-data; boundary={_BOUNDARY}", "\r\n".join(lines).encode()
+    else:
+        kind, body = JSON, _json({"model": TEAM_MODEL})
+    return Sample(rule.path, (400,), body, kind, Sight.TEAM_A)
+
+
+def without_a_rule() -> set[tuple[str, str]]:
+    """Samples of routes that the policy no longer knows."""
+    known = {(rule.method, rule.path) for rule in RULES}
+    return (set(_API) | {("GET", path) for path in _GATEWAY}) - known

@@ -1,0 +1,145 @@
+"""Every deployed route x every kind of caller x every header, against what the policy says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt import get_unverified_header
+from lisa.identity import RULES, Rule, Who
+from lisa_local.bringup.users import Directory, User, new_password
+
+from tests.access.asking import Client, complaints
+from tests.access.callers import Caller, Cell, column, person
+from tests.access.forgeries import Forge, claims_of
+from tests.access.samples import TEAM_MODEL, sample_for
+from tests.cloud import TestCloud, eventually
+
+RAG_ADMIN = User("matrix-rag-admin", ("user", "rag-admin"))
+
+
+def deployed_routes(cloud: TestCloud) -> set[tuple[str, str]]:
+    """The routes of the REST API, as API Gateway tells them."""
+    api = cloud.outputs["ApiId"]
+    pages = cloud.session.client("apigateway").get_paginator("get_resources").paginate(restApiId=api)
+    return {
+        (method, resource["path"])
+        for page in pages
+        for resource in page["items"]
+        for method in resource.get("resourceMethods", {})
+    }
+
+
+@dataclass(frozen=True)
+class Callers:
+    people: list[Caller]
+    forged: list[Caller]
+
+
+@pytest.fixture(scope="module")
+def callers(cloud: TestCloud) -> Callers:
+    admin = cloud.token("admin")
+    people = [
+        Caller("alice", cloud.token("alice"), person("alice", "user", "team-a")),
+        Caller("bob", cloud.token("bob"), person("bob", "user", "team-b")),
+        Caller(RAG_ADMIN.name, rag_admin_token(cloud), person(RAG_ADMIN.name, *RAG_ADMIN.groups)),
+        Caller("admin", admin, person("admin", "admin")),
+    ]
+    forge = Forge(signing_key(cloud), get_unverified_header(admin)["kid"], claims_of(admin))
+    # Holds the forgeries against the fault that each is made for: without one, the same token is good.
+    people.append(Caller("the forger without a fault", forge.sign(), person("admin", "admin")))
+    return Callers(people, [Caller(name, token) for name, token in forge.forgeries().items()])
+
+
+def signing_key(cloud: TestCloud) -> rsa.RSAPrivateKey:
+    """The very key with which the local Cognito signs id tokens."""
+    folder = cloud.home.path / "emulator" / "state" / "cognito-pool-keys"
+    pem = (folder / f"{cloud.outputs['UserPoolId']}-id.pem").read_bytes()
+    key = serialization.load_pem_private_key(pem, password=None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    return key
+
+
+def rag_admin_token(cloud: TestCloud) -> str:
+    password = new_password()
+    Directory(cloud.local).make(RAG_ADMIN, password)
+    answer = cloud.session.client("cognito-idp").admin_initiate_auth(
+        UserPoolId=cloud.outputs["UserPoolId"],
+        ClientId=cloud.outputs["ClientId"],
+        AuthFlow="ADMIN_USER_PASSWORD_AUTH",
+        AuthParameters={"USERNAME": RAG_ADMIN.name, "PASSWORD": password},
+    )
+    return str(answer["AuthenticationResult"]["IdToken"])
+
+
+@pytest.fixture(scope="module")
+def team_model(cloud: TestCloud) -> Iterator[None]:
+    """A model in service that only the group team-a may use; nothing listens at its address."""
+    body = {
+        "modelId": TEAM_MODEL,
+        "modelName": "openai/matrix",
+        "modelType": "textgen",
+        "modelUrl": "http://127.0.0.1:9/v1",
+        "apiKey": "sk-matrix",
+        "allowedGroups": ["team-a"],
+    }
+    created = cloud.call("POST", "/api/models", body=body)
+    assert created.status == 201, created
+    eventually(
+        f"{TEAM_MODEL} in service",
+        lambda: (
+            cloud.call("GET", f"/api/models/{TEAM_MODEL}").body["model"]["status"] == "InService"
+            and cloud.call("GET", f"/v1/models/{TEAM_MODEL}", user="alice").status == 200
+        ),
+        within=90,
+    )
+    yield
+    assert cloud.call("DELETE", f"/api/models/{TEAM_MODEL}").status == 200
+    eventually(
+        f"{TEAM_MODEL} gone",
+        lambda: cloud.call("GET", f"/api/models/{TEAM_MODEL}").status == 404,
+        within=90,
+    )
+
+
+def test_the_deployed_routes_are_those_of_the_policy(cloud: TestCloud) -> None:
+    """The gateway holds its own routes against the policy when it starts (lisa_gateway.gateway)."""
+    assert deployed_routes(cloud) == {(rule.method, rule.path) for rule in RULES if rule.door == "api"}
+
+
+def test_every_caller_gets_what_the_policy_says(cloud: TestCloud, callers: Callers, team_model: None) -> None:
+    # Given everything that is deployed behind the front door, with a harmless call of it
+    rules = [Rule("api", method, path, who_of(method, path)) for method, path in deployed_routes(cloud)]
+    rules += [rule for rule in RULES if rule.door == "gateway" and rule.path != "/metrics"]
+
+    # When each is called by everybody, in every header
+    cells = [
+        Cell(rule, sample_for(rule), caller, credential)
+        for rule in sorted(rules, key=lambda rule: (rule.path, rule.method))
+        for caller, credential in column(callers.people, callers.forged)
+    ]
+    found = complaints(Client(cloud.local.config.ports.door), cells)
+
+    # Then
+    assert len(cells) > 30 * len(rules)
+    assert found == [], f"{len(found)} of {len(cells)} cells:\n" + "\n".join(found[:40])
+
+
+def who_of(method: str, path: str) -> Who:
+    """Whom the policy lets in; a route that it does not know is the test's own failure."""
+    found = [rule.who for rule in RULES if (rule.door, rule.method, rule.path) == ("api", method, path)]
+    assert found, f"{method} {path} is deployed and has no entry in the policy (lisa.identity.policy)"
+    return found[0]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize(
+    "path",
+    ["/api", "/api/unknown", "/api/models/a/b", "/v1/key/generate", "/v2/serve/model/new", "/metrics", "/_lisa/models"],
+)  # fmt: skip
+def test_what_the_policy_does_not_name_is_not_there(cloud: TestCloud, method: str, path: str) -> None:
+    for token in (None, cloud.token("admin")):
+        assert cloud.local.call(method, path, token=token).status == 404

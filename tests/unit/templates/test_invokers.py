@@ -1,0 +1,149 @@
+"""What may start each function: the entries that are not routes. Routes are the policy's (lisa.identity.policy)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.templates.application import TEMPLATES, Stack, walk
+
+WORKFLOWS = "workflow ModelCreate", "workflow ModelDelete"
+
+INVOKERS: dict[str, set[str]] = {
+    # Behind API Gateway; who may call a route is the policy's.
+    "ApiAuthorizer": {"apigateway.amazonaws.com /authorizers/*", "the routes of Api"},
+    "ApiDocs": {"apigateway.amazonaws.com /*/*/api/*", "the routes of Api"},
+    "ModelsApi": {"apigateway.amazonaws.com /*/*/api/models*", "the routes of Api"},
+    # By what happens.
+    "ModelDispatch": {"DynamoDB ModelsTableStreamArn"},
+    "ModelReconcile": {"ScheduleV2 rate(1 minute)"},
+    # Steps of workflows, which ModelDispatch alone starts.
+    "ModelCheck": {"workflow ModelCreate"},
+    "ModelCreateStack": {"workflow ModelCreate"},
+    "ModelObserve": {"workflow ModelCreate"},
+    "ModelProbe": {"workflow ModelCreate"},
+    "ModelRoute": {*WORKFLOWS},
+    "ModelAwaitGateways": {*WORKFLOWS},
+    "ModelDeleteStack": {*WORKFLOWS},
+    "ModelRecord": {*WORKFLOWS},
+    # At deployment.
+    "ImageBuild": {"Custom::Image", "EventBridgeRule aws.codebuild"},
+}
+"""Each function with all that may start it. A new way in belongs here, with a thought about who can cause it."""
+
+STARTERS = {"ModelDispatch"}
+"""The functions that may start an execution of a workflow; the reconciler has the table's stream start them again."""
+
+_WATCHERS = re.compile(r"AWS::CloudWatch::|AWS::Logs::")
+
+
+def functions() -> Iterator[tuple[Stack, str, dict[str, Any]]]:
+    for path in TEMPLATES:
+        stack = Stack(path)
+        for name, resource in stack.resources.items():
+            if resource["Type"] in {"AWS::Serverless::Function", "AWS::Lambda::Function"}:
+                yield stack, name, resource
+
+
+def mentions(node: Any, name: str) -> bool:
+    """Whether a part of a template names a resource, by itself or inside a text."""
+    inside = re.compile(r"\$\{" + name + r"[.}]")
+    for each in walk(node):
+        if isinstance(each, dict):
+            if each.get("Ref") == name:
+                return True
+            attribute = each.get("Fn::GetAtt")
+            if (
+                attribute is not None
+                and (attribute if isinstance(attribute, list) else attribute.split("."))[0] == name
+            ):
+                return True
+            text = each.get("Fn::Sub")
+            if inside.search(text[0] if isinstance(text, list) else text or ""):
+                return True
+    return False
+
+
+def invokers(stack: Stack, name: str, resource: dict[str, Any]) -> set[str]:
+    own = resource["Properties"].get("Events", {}).values()
+    found = {f"{event['Type']} {source_of(event['Properties'])}" for event in own}
+    for other, candidate in stack.resources.items():
+        kind = candidate["Type"]
+        # A function that has another's name in its environment can do nothing with it but by its role.
+        if other == name or _WATCHERS.match(kind) or not mentions(candidate, name):
+            continue
+        if kind == "AWS::Lambda::Permission":
+            assert candidate["Properties"]["Action"] == "lambda:InvokeFunction"
+            assert candidate["Properties"]["SourceArn"], f"{other} lets a service in from any account"
+            found.add(f"{candidate['Properties']['Principal']} {source_of(candidate['Properties'])}".strip())
+        elif kind == "AWS::Serverless::StateMachine":
+            found.add(f"workflow {other}")
+        elif kind == "AWS::Serverless::Api":
+            found.add(f"the routes of {other}")
+        elif kind.startswith(("Custom::", "AWS::CloudFormation::CustomResource")):
+            found.add(kind)
+        else:
+            found.add(f"{kind} {other}")
+    return found
+
+
+def source_of(properties: dict[str, Any]) -> str:
+    """The source in words: a queue, a stream, a schedule, a pattern, or where a call may come from."""
+    for key in ("Stream", "Queue", "ScheduleExpression", "Schedule", "SourceArn", "Topic", "Bucket"):
+        value = properties.get(key)
+        match value:
+            case str():
+                return value
+            case {"Ref": str(name)}:
+                return name
+            case {"Fn::GetAtt": [str(name), *_]}:
+                return name
+            case {"Fn::Sub": str(text)}:
+                return text.rpartition("}")[2]
+    return ", ".join(properties["Pattern"]["source"])
+
+
+@pytest.mark.parametrize(
+    ("stack", "name", "resource"), [*functions()], ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_a_function_is_started_by_what_is_declared_and_by_nothing_else(
+    stack: Stack, name: str, resource: dict[str, Any]
+) -> None:
+    assert name in INVOKERS, (
+        f"{stack.name}: say in INVOKERS what may start {name}: {invokers(stack, name, resource)}"
+    )
+    assert invokers(stack, name, resource) == INVOKERS[name]
+    assert "FunctionUrlConfig" not in resource["Properties"], "a function URL is a way past the authorizer"
+
+
+def test_what_is_declared_is_there() -> None:
+    assert set(INVOKERS) == {name for _, name, _ in functions()}
+
+
+def test_one_function_starts_workflows_and_no_function_starts_another() -> None:
+    starting, invoking = set(), set()
+    for stack in map(Stack, TEMPLATES):
+        for name, resource in stack.resources.items():
+            actions = {
+                action
+                for node in walk(resource)
+                if isinstance(node, dict) and node.get("Effect") == "Allow" and "Action" in node
+                for action in ([node["Action"]] if isinstance(node["Action"], str) else node["Action"])
+            }
+            if "states:StartExecution" in actions:
+                starting.add(name)
+            if "lambda:InvokeFunction" in actions:
+                invoking.add(name)
+    assert starting == STARTERS
+    assert invoking == {"ModelCreate", "ModelDelete"}
+
+
+def test_templates_hold_no_event_source_beside_the_functions() -> None:
+    """What would start a function without being seen above."""
+    for path in map(Path, TEMPLATES):
+        for name, resource in Stack(path).resources.items():
+            assert resource["Type"] not in {"AWS::Lambda::EventSourceMapping", "AWS::Lambda::Url"}, name
