@@ -177,6 +177,18 @@ def eventually(what: str, condition: Callable[[], Any], *, within: float) -> Any
         time.sleep(0.1)
 
 
+def functions(cloud: TestCloud) -> list[dict[str, Any]]:
+    """The configurations of all deployed functions."""
+    pages = cloud.session.client("lambda").get_paginator("list_functions").paginate()
+    return [each for page in pages for each in page["Functions"]]
+
+
+def function(cloud: TestCloud, logical_id: str) -> dict[str, Any]:
+    """A deployed function's configuration, by its name in the templates."""
+    (found,) = [each for each in functions(cloud) if logical_id in each["FunctionName"]]
+    return found
+
+
 def modes(home: Home) -> dict[str, int]:
     """Permission bits of the files that hold secrets."""
     paths = (home.env, home.credentials, home.operator, home.config, home.path)

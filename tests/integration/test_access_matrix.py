@@ -6,15 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-from jwt import get_unverified_header
 from lisa.identity import RULES, Rule, Who
 from lisa_local.bringup.users import Directory, User, new_password
 
 from tests.access.asking import Client, complaints
 from tests.access.callers import Caller, Cell, column, person
-from tests.access.forgeries import Forge, claims_of
+from tests.access.forgeries import Forge
 from tests.access.samples import TEAM_MODEL, sample_for
 from tests.cloud import TestCloud, eventually
 
@@ -40,27 +37,16 @@ class Callers:
 
 
 @pytest.fixture(scope="module")
-def callers(cloud: TestCloud) -> Callers:
-    admin = cloud.token("admin")
+def callers(cloud: TestCloud, forge: Forge) -> Callers:
     people = [
         Caller("alice", cloud.token("alice"), person("alice", "user", "team-a")),
         Caller("bob", cloud.token("bob"), person("bob", "user", "team-b")),
         Caller(RAG_ADMIN.name, rag_admin_token(cloud), person(RAG_ADMIN.name, *RAG_ADMIN.groups)),
-        Caller("admin", admin, person("admin", "admin")),
+        Caller("admin", cloud.token("admin"), person("admin", "admin")),
     ]
-    forge = Forge(signing_key(cloud), get_unverified_header(admin)["kid"], claims_of(admin))
     # Holds the forgeries against the fault that each is made for: without one, the same token is good.
     people.append(Caller("the forger without a fault", forge.sign(), person("admin", "admin")))
     return Callers(people, [Caller(name, token) for name, token in forge.forgeries().items()])
-
-
-def signing_key(cloud: TestCloud) -> rsa.RSAPrivateKey:
-    """The very key with which the local Cognito signs id tokens."""
-    folder = cloud.home.path / "emulator" / "state" / "cognito-pool-keys"
-    pem = (folder / f"{cloud.outputs['UserPoolId']}-id.pem").read_bytes()
-    key = serialization.load_pem_private_key(pem, password=None)
-    assert isinstance(key, rsa.RSAPrivateKey)
-    return key
 
 
 def rag_admin_token(cloud: TestCloud) -> str:
