@@ -1,7 +1,8 @@
 """The gateway as the benchmark runs it: the real application, with routes from memory and a key of its own.
 
-Sign-in, policy, validation, usage counting and the access log are on, exactly as in `python -m lisa_gateway`; only
-the models table and the issuer's key set are replaced. Prints one line of JSON: the port and a token.
+Sign-in, policy, validation, usage (counted, summed up and handed over) and the access log are on, exactly as in
+`python -m lisa_gateway`; only the models table, the usage queue and the issuer's key set are replaced. Prints one
+line of JSON: the port and a token.
 
   PYTHONPATH=containers/litellm:layers/lisa .venvs/gateway/bin/python bench/gateway_serve.py UPSTREAM [LOG]
 """
@@ -10,6 +11,7 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from lisa.identity import IdentitySettings, TokenVerifier
 from lisa.identity.keys import KeySet
 from lisa.models.routes import HostedTarget, Route
+from lisa.usage.message import Message
 from lisa_gateway.access_log import AccessLog
 from lisa_gateway.application import Application
 from lisa_gateway.settings import Settings
@@ -59,6 +62,13 @@ class Routes:
         pass
 
 
+class Queue:
+    """Stands in for the usage queue: encodes what it takes, as the real one's client would, and lets it go."""
+
+    def send(self, messages: Sequence[Message]) -> set[str]:
+        return {message.id for message in messages if message.encode()}
+
+
 def sign_in() -> tuple[str, dict[str, Any]]:
     """A token as Cognito issues it, and the key set that it is verified with."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -83,10 +93,11 @@ async def main(upstream: str, log: BinaryIO) -> None:
     token, keys = sign_in()
     identity = IdentitySettings(issuer=ISSUER, client_id=CLIENT)
     application = Application(
-        Settings(identity=identity, models_table="-", host="127.0.0.1", port=0),
+        Settings(identity=identity, models_table="-", usage_queue_url="-", host="127.0.0.1", port=0),
         verifier=TokenVerifier(identity, keys=KeySet(ISSUER, "-", fetch=lambda url: keys)),
         open_store=lambda: Routes(upstream),
         read_secret=lambda arn: "",
+        open_usage_queue=Queue,
         access_log=AccessLog(log),
         prepare_seconds=3600,  # LiteLLM is no part of what is measured
     )

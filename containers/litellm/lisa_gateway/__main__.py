@@ -14,10 +14,15 @@ from lisa.models.routes import RouteStore
 from lisa_gateway.access_log import configure_logging
 from lisa_gateway.application import Application
 from lisa_gateway.settings import Settings
+from lisa_gateway.usage import SqsQueue
 
 log = logging.getLogger("lisa_gateway")
 
 _AWS = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
+
+
+# The usage's thread tries again by itself, and has a second from one flush to the next.
+_QUEUE = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 1})
 
 
 def read_secret(arn: str) -> str:
@@ -39,6 +44,9 @@ async def serve(settings: Settings) -> None:
             settings.models_table, boto3.session.Session().client("dynamodb", config=_AWS)
         ),
         read_secret=read_secret,
+        open_usage_queue=lambda: SqsQueue(
+            settings.usage_queue_url, boto3.session.Session().client("sqs", config=_QUEUE)
+        ),
     )
     port = await application.start()
     log.info("listening", extra={"host": settings.host, "port": port, "instance": settings.instance_id})

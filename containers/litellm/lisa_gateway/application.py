@@ -18,6 +18,7 @@ from lisa_gateway.litellm_process import COMMAND as LITELLM_COMMAND
 from lisa_gateway.litellm_process import LiteLLM, ReadSecret
 from lisa_gateway.metrics import Metrics
 from lisa_gateway.settings import Settings
+from lisa_gateway.usage import Queue, UsageRecorder
 
 PREPARE_SECONDS = 20.0  # what starts with the gateway gets the processors first
 
@@ -25,13 +26,14 @@ PREPARE_SECONDS = 20.0  # what starts with the gateway gets the processors first
 class Application:
     """One gateway. Must be made and used inside one event loop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the outside world, part by part, so that tests can give their own
         self,
         settings: Settings,
         *,
         verifier: TokenVerifier,
         open_store: Callable[[], Store],
         read_secret: ReadSecret,
+        open_usage_queue: Callable[[], Queue],
         access_log: AccessLog | None = None,
         poll_seconds: float = POLL_SECONDS,
         prepare_seconds: float = PREPARE_SECONDS,
@@ -42,6 +44,7 @@ class Application:
         self._preparing: asyncio.TimerHandle | None = None
         self._pool = Pool()
         self._access_log = access_log or AccessLog()
+        self.usage = UsageRecorder(open_usage_queue)
         self.catalogue = Catalogue()
         self.metrics = Metrics()
         self.litellm = LiteLLM(
@@ -57,6 +60,7 @@ class Application:
             litellm=self.litellm,
             metrics=self.metrics,
             access_log=self._access_log,
+            usage=self.usage,
             base_path=settings.base_path,
         )
         self.server = Server(self.gateway.handle, self.gateway.refuse, max_body_bytes=settings.max_body_bytes)
@@ -64,6 +68,8 @@ class Application:
             "lisa_gateway_catalogue_version": ("Version in use.", lambda: float(self.catalogue.version)),
             "lisa_gateway_models": ("Routes in use.", lambda: float(len(self.catalogue.routes))),
             "lisa_gateway_connections": ("Client connections.", lambda: float(len(self.server.connections))),
+            "lisa_gateway_usage_waiting": ("Usage not handed over.", lambda: float(self.usage.waiting)),
+            "lisa_gateway_usage_lost": ("Requests whose usage is lost.", lambda: float(self.usage.lost)),
         }
         self._watcher = Watcher(
             open_store,
@@ -77,6 +83,7 @@ class Application:
     async def start(self) -> int:
         """Listens and starts to load the catalogue; the port in use."""
         self._access_log.start()
+        self.usage.start()
         port = await self.server.listen(self._settings.host, self._settings.port)
         self._watcher.start()
         self._preparing = asyncio.get_running_loop().call_later(self._prepare_seconds, self.litellm.prepare)
@@ -94,6 +101,8 @@ class Application:
             self._preparing.cancel()
         await self._watcher.stop()
         await self.server.close(self._settings.drain_seconds if grace is None else grace)
+        # Before what may take its time: if that is killed, nothing is lost.
+        await asyncio.to_thread(self.usage.close)
         with contextlib.suppress(asyncio.CancelledError):
             await self.litellm.close()
         self._pool.close()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import orjson
 from lisa.errors import LisaError
 
-from lisa_gateway import upstream_errors
+from lisa_gateway import estimates, upstream_errors
 from lisa_gateway.answers import JSON, error_event
 from lisa_gateway.catalogue import LiveRoute
 from lisa_gateway.endpoints import Endpoint
@@ -61,6 +61,9 @@ class Forwarder:
                 await self._bytes(call, connection, kind)
         except UpstreamError as error:
             raise self._unreachable(call, error) from None
+        except asyncio.CancelledError:
+            estimates.of_nothing(call.exchange, call.endpoint)
+            raise
         finally:
             self._pool.release(connection)
 
@@ -89,6 +92,7 @@ class Forwarder:
             except BaseException:
                 if connection is not None:
                     connection.abort()
+                    estimates.of_nothing(call.exchange, call.endpoint)
                 raise
             else:
                 if connection.status != 502 or retried:
@@ -111,7 +115,8 @@ class Forwarder:
         sink, repair = exchange.write, call.repair
         if repair is not None:
             sink = lambda data: exchange.write(repair.events(data))  # noqa: E731 -- the one case that is not bytes as they come
-        events = EventFilter(sink, drop_usage=call.drop_usage)
+        events = EventFilter(sink, drop_usage=call.drop_usage, mark=estimates.delta_mark(call.endpoint))
+        whole = False
         exchange.start(connection.status, _EVENTS)
         try:
             if isinstance(repair, MessagesRepair) and repair.lacks_start(await connection.beginning(b"\n\n")):
@@ -123,8 +128,9 @@ class Forwarder:
             exchange.write(error_event(broken, call.endpoint.dialect, exchange.request_id.decode()))
         else:
             events.finish()
+            whole = True
         finally:
-            exchange.usage = events.usage
+            estimates.of_stream(exchange, call.endpoint, events, whole=whole)
         exchange.finish()
 
     async def _prompt_tokens(self, call: Call, body: bytes) -> int:

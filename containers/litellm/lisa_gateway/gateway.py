@@ -25,6 +25,7 @@ from lisa_gateway.litellm_process import LiteLLM
 from lisa_gateway.metrics import Metrics
 from lisa_gateway.repairs import Repair, repair_for
 from lisa_gateway.upstream_errors import unavailable
+from lisa_gateway.usage import UsageRecorder
 from lisa_gateway.validation import check_fields, forbidden, model_of, not_allowed, parse_object, refuse
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class Gateway:
         litellm: LiteLLM,
         metrics: Metrics,
         access_log: AccessLog,
+        usage: UsageRecorder,
         base_path: str = "",
     ) -> None:
         self._verifier = verifier
@@ -58,6 +60,7 @@ class Gateway:
         self._litellm = litellm
         self._metrics = metrics
         self._access_log = access_log
+        self._usage = usage
         self._base_path = base_path
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="verify")
         self._inference, self._others = self._dispatch()
@@ -144,7 +147,22 @@ class Gateway:
         self._metrics.record(
             exchange.endpoint, exchange.model, exchange.status, seconds, first_byte, exchange.usage
         )
-        if exchange.endpoint in _QUIET and exchange.status == 200:
+        if exchange.endpoint in self._inference:
+            first_event = exchange.first_event_at
+            self._usage.add(
+                (
+                    now,
+                    exchange.principal,
+                    exchange.model,
+                    exchange.status,
+                    seconds,
+                    first_event - exchange.received_at if first_event else 0.0,
+                    exchange.usage,
+                    exchange.cost,
+                    exchange.estimated,
+                )
+            )
+        elif exchange.endpoint in _QUIET and exchange.status == 200:
             return
         self._access_log.add(
             (

@@ -14,6 +14,7 @@ class Settings:
 
     identity: IdentitySettings
     models_table: str
+    usage_queue_url: str
     host: str = "0.0.0.0"  # noqa: S104 - the container's only way in is its load balancer
     port: int = 4000
     deployment: str = "lisa"
@@ -34,12 +35,16 @@ class Settings:
         table = env.get("LISA_MODELS_TABLE", "")
         if not table:
             raise ValueError("LISA_MODELS_TABLE is empty: set it to the name of the models table")
+        queue = env.get("LISA_USAGE_QUEUE_URL", "")
+        if not queue:
+            raise ValueError("LISA_USAGE_QUEUE_URL is empty: set it to the URL of the usage queue")
         base_path = env.get("LISA_BASE_PATH", "").rstrip("/")
         if base_path and not base_path.startswith("/"):
             raise ValueError("LISA_BASE_PATH must begin with a slash")
         return cls(
             identity=IdentitySettings.from_environment(env),
             models_table=table,
+            usage_queue_url=queue,
             host=env.get("HOST") or "0.0.0.0",  # noqa: S104
             port=_number(env, "PORT", 4000),
             deployment=env.get("LISA_DEPLOYMENT") or "lisa",

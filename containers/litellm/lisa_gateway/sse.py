@@ -46,20 +46,26 @@ class EventFilter:
     With `drop_usage`, the event that only carries usage (its `choices` say nothing) is taken out: the gateway
     asked the engine for it, the caller did not. A closing event's `content: null` is taken out as well, which
     strict clients refuse.
+
+    `deltas` counts the events that brought something new: engines send one a token.
     """
 
-    __slots__ = ("_drop_usage", "_rest", "_sink", "usage")
+    __slots__ = ("_drop_usage", "_mark", "_rest", "_sink", "deltas", "usage")
 
-    def __init__(self, sink: Callable[[bytes], None], *, drop_usage: bool) -> None:
+    def __init__(self, sink: Callable[[bytes], None], *, drop_usage: bool, mark: bytes = b'"delta"') -> None:
         self._sink = sink
         self._drop_usage = drop_usage
+        self._mark = mark
         self._rest = b""
+        self.deltas = 0
         self.usage: tuple[int, int] | None = None
 
     def feed(self, data: bytes) -> None:
         if self._rest:
+            self.deltas -= self._rest.count(self._mark)
             data = self._rest + data
             self._rest = b""
+        self.deltas += data.count(self._mark)
         if data.endswith(b"\n\n") and not _interesting(data):
             self._sink(data)  # whole events, nothing to do: the common case
             return

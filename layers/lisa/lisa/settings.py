@@ -35,6 +35,8 @@ class Settings(BaseModel):
     stack_role_arn: str = ""
     create_state_machine_arn: str = ""
     delete_state_machine_arn: str = ""
+    usage_table: str = ""
+    usage_retention_days: int = 395
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":

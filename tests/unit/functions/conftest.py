@@ -13,6 +13,7 @@ from moto import mock_aws
 from tests.unit.functions.samples import FUNCTIONS
 
 TABLE = "models"
+USAGE_TABLE = "usage"
 BUCKET = "weights"
 STATES_ROLE = "arn:aws:iam::123456789012:role/states"
 WAIT = json.dumps({"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 600, "End": True}}})
@@ -37,18 +38,19 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with mock_aws():
-        clients.dynamodb().create_table(
-            TableName=TABLE,
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[
-                {"AttributeName": "pk", "AttributeType": "S"},
-                {"AttributeName": "sk", "AttributeType": "S"},
-            ],
-            KeySchema=[
-                {"AttributeName": "pk", "KeyType": "HASH"},
-                {"AttributeName": "sk", "KeyType": "RANGE"},
-            ],
-        )
+        for table in (TABLE, USAGE_TABLE):
+            clients.dynamodb().create_table(
+                TableName=table,
+                BillingMode="PAY_PER_REQUEST",
+                AttributeDefinitions=[
+                    {"AttributeName": "pk", "AttributeType": "S"},
+                    {"AttributeName": "sk", "AttributeType": "S"},
+                ],
+                KeySchema=[
+                    {"AttributeName": "pk", "KeyType": "HASH"},
+                    {"AttributeName": "sk", "KeyType": "RANGE"},
+                ],
+            )
         clients.s3().create_bucket(Bucket=BUCKET)
         clients.events().create_event_bus(Name="lisa")
         states = clients.step_functions()
@@ -59,6 +61,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             "DEPLOYMENT": "lisa",
             "STAGE": "local",
             "MODELS_TABLE": TABLE,
+            "USAGE_TABLE": USAGE_TABLE,
             "WEIGHTS_BUCKET": BUCKET,
             "EVENT_BUS": "lisa",
             "CLUSTER": "lisa",

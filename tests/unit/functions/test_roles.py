@@ -9,7 +9,7 @@ import pytest
 from tests.unit.functions.samples import FUNCTIONS, ROOT
 from tests.unit.templates.application import load, walk
 
-TEMPLATES = {name: load(ROOT / "stacks" / f"{name}.yaml") for name in ("data", "models", "api")}
+TEMPLATES = {name: load(ROOT / "stacks" / f"{name}.yaml") for name in ("data", "models", "api", "usage")}
 MODELS = TEMPLATES["models"]["Resources"]
 
 
@@ -30,7 +30,7 @@ def actions(statement: dict[str, Any]) -> list[str]:
 def functions() -> list[tuple[str, dict[str, Any]]]:
     return [
         (name, resource)
-        for template in ("models", "api")
+        for template in ("models", "api", "usage")
         for name, resource in TEMPLATES[template]["Resources"].items()
         if resource["Type"] == "AWS::Serverless::Function"
     ]
@@ -102,11 +102,15 @@ def test_a_model_server_reads_weights_and_nothing_else():
     }
 
 
-def test_every_access_to_the_models_table_names_the_kinds_of_rows():
+def test_every_access_to_a_table_names_the_kinds_of_rows():
     for name, resource in functions():
         for statement in statements(resource):
             if any(action.startswith("dynamodb:") for action in actions(statement)):
-                keys = statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"]
+                # In the usage table a kind is the beginning of a key.
+                usage = statement["Resource"] == {"Ref": "UsageTableArn"}
+                test = "ForAllValues:StringLike" if usage else "ForAllValues:StringEquals"
+                keys = statement["Condition"][test]["dynamodb:LeadingKeys"]
+                assert all(key.endswith("#*") for key in keys) is usage, name
                 assert keys, name
                 assert "Scan" not in json.dumps(actions(statement)), name
 
@@ -151,8 +155,9 @@ def test_the_environment_of_a_function_is_what_it_reads():
         "LISA_ISSUER", "LISA_JWKS_URL", "LISA_CLIENT_ID_PARAMETER", "LISA_GROUPS_CLAIM", "LISA_ADMIN_GROUP",
         "LISA_USER_GROUP", "LISA_RAG_ADMIN_GROUP",
     }  # fmt: skip
-    for template in ("models", "api"):
-        shared = TEMPLATES[template]["Globals"]["Function"]["Environment"]["Variables"]
+    for template in ("models", "api", "usage"):
+        globals_ = TEMPLATES[template].get("Globals", {"Function": {"Environment": {"Variables": {}}}})
+        shared = globals_["Function"]["Environment"]["Variables"]
         for resource in TEMPLATES[template]["Resources"].values():
             if resource["Type"] == "AWS::Serverless::Function":
                 own = resource["Properties"].get("Environment", {}).get("Variables", {})
@@ -162,11 +167,13 @@ def test_the_environment_of_a_function_is_what_it_reads():
 
 def test_what_is_kept_survives_the_stack():
     data = TEMPLATES["data"]["Resources"]
-    for name in ("ModelsTable", "WeightsBucket"):
+    for name in ("ModelsTable", "UsageTable", "WeightsBucket"):
         assert data[name]["DeletionPolicy"] == data[name]["UpdateReplacePolicy"] == "Retain"
+    for name in ("ModelsTable", "UsageTable"):
+        table = data[name]["Properties"]
+        assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+        assert table["SSESpecification"] == {"SSEEnabled": True}
     table = data["ModelsTable"]["Properties"]
-    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
-    assert table["SSESpecification"] == {"SSEEnabled": True}
     assert table["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
     bucket = data["WeightsBucket"]["Properties"]
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}

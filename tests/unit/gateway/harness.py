@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,6 +16,7 @@ import uvloop
 from lisa.identity import IdentitySettings, TokenVerifier
 from lisa.identity.keys import KeySet
 from lisa.models.routes import HostedTarget, ProviderTarget, Route
+from lisa.usage.message import Message
 from lisa_gateway.access_log import AccessLog
 from lisa_gateway.application import Application
 from lisa_gateway.settings import Settings
@@ -192,6 +193,17 @@ class MemoryStore:
         self.number += 1
 
 
+@dataclass
+class MemoryQueue:
+    """The usage queue, in memory."""
+
+    messages: list[Message] = field(default_factory=list)
+
+    def send(self, messages: Sequence[Message]) -> set[str]:
+        self.messages += messages
+        return {message.id for message in messages}
+
+
 def route(
     model_id: str,
     *,
@@ -246,6 +258,7 @@ class Running:
     port: int
     log: io.BytesIO
     access_log: AccessLog
+    queue: MemoryQueue
 
     def request(
         self,
@@ -359,6 +372,7 @@ def running(
     options = Settings(
         identity=IdentitySettings(issuer=ISSUER.url, client_id=CLIENT),
         models_table="t",
+        usage_queue_url="q",
         host="127.0.0.1",
         port=0,
     )
@@ -369,7 +383,7 @@ def running(
         await upstream.start()
         for item in (routes or (lambda port: [route("m", port=port)]))(upstream.port):
             store.listed[item.model_id] = item
-        access_log = AccessLog(log)
+        access_log, queue = AccessLog(log), MemoryQueue()
         verifier = TokenVerifier(options.identity, keys=KeySet(ISSUER.url, "http://keys", fetch=ISSUER.fetch))
         application = Application(
             options,
@@ -377,13 +391,14 @@ def running(
             open_store=lambda: real_store or store,
             access_log=access_log,
             poll_seconds=0.02,
+            open_usage_queue=lambda: queue,
             read_secret=read_secret or (lambda arn: f"sk-of-{arn}"),
             litellm_command=litellm_command,
             prepare_seconds=prepare_seconds,
         )
         port = await application.start()
         box["running"] = Running(
-            upstream, store, application, asyncio.get_running_loop(), port, log, access_log
+            upstream, store, application, asyncio.get_running_loop(), port, log, access_log, queue
         )
         ready.set()
         await asyncio.to_thread(stop.wait)

@@ -14,7 +14,12 @@ from lisa_gateway.http.exchange import header_line
 from lisa_gateway.metrics import Metrics
 from lisa_gateway.settings import Settings
 
-ENVIRONMENT = {"LISA_ISSUER": "https://i", "LISA_CLIENT_ID": "c", "LISA_MODELS_TABLE": "t"}
+ENVIRONMENT = {
+    "LISA_ISSUER": "https://i",
+    "LISA_CLIENT_ID": "c",
+    "LISA_MODELS_TABLE": "t",
+    "LISA_USAGE_QUEUE_URL": "https://q",
+}
 
 
 def record(**changes):
@@ -69,6 +74,7 @@ def test_every_start_is_another_instance():
     ("change", "named"),
     [
         ({"LISA_MODELS_TABLE": ""}, "LISA_MODELS_TABLE"),
+        ({"LISA_USAGE_QUEUE_URL": ""}, "LISA_USAGE_QUEUE_URL"),
         ({"LISA_ISSUER": ""}, "LISA_ISSUER"),
         ({"LISA_CLIENT_ID": ""}, "LISA_CLIENT_ID"),
         ({"PORT": "x"}, "PORT"),

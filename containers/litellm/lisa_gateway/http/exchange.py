@@ -22,10 +22,13 @@ class Exchange:
         "_connection",
         "body",
         "bytes_sent",
+        "cost",
         "endpoint",
         "error",
+        "estimated",
         "extra_headers",
         "first_byte_at",
+        "first_event_at",
         "headers",
         "http10",
         "keep_alive",
@@ -79,6 +82,11 @@ class Exchange:
         self.model = ""
         self.error = ""
         self.usage: tuple[int, int] | None = None
+        # Whether the usage had to be estimated, because an answer did not come to the end where models tell it.
+        self.estimated = False
+        self.cost = 0  # in millionths of a US dollar
+        # When the first piece of an answer in pieces went out: its head is there before a model has begun.
+        self.first_event_at = 0.0
 
     def _head(self, status: int, headers: bytes) -> bytes:
         server = self._connection.server
@@ -117,6 +125,8 @@ class Exchange:
     def write(self, data: bytes) -> None:
         if not data:
             return
+        if not self.bytes_sent:
+            self.first_event_at = time.perf_counter()
         self.bytes_sent += len(data)
         self._connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 

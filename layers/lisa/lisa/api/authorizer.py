@@ -1,5 +1,6 @@
 """The answer of the REST API's authorizer."""
 
+from fnmatch import fnmatchcase
 from typing import Any
 
 from lisa.api.caller import to_context
@@ -16,13 +17,26 @@ def allow(principal: Principal, method_arn: str) -> dict[str, Any]:
     # Public routes have no authorizer, and the one for paths that do not exist would cover all the others.
     kinds = admitted(principal) - {Who.PUBLIC}
     routes = [rule for rule in RULES if rule.door == "api" and rule.who in kinds]
-    resources = sorted({f"{api_and_stage}/{rule.method}{_wildcards(rule.path)}" for rule in routes})
+    allowed = {f"{rule.method}{_wildcards(rule.path)}" for rule in routes}
+    # A path for admins may be one that a wildcard for everybody covers: `/users/all` beside `/users/{userId}`.
+    others = [rule for rule in RULES if rule.door == "api" and rule.who not in kinds | {Who.PUBLIC}]
+    denied = {
+        place
+        for rule in others
+        if any(fnmatchcase(place := f"{rule.method}{_wildcards(rule.path)}", wide) for wide in allowed)
+    }
+    statements = [
+        {
+            "Action": "execute-api:Invoke",
+            "Effect": effect,
+            "Resource": [f"{api_and_stage}/{place}" for place in sorted(places)],
+        }
+        for effect, places in (("Allow", allowed), ("Deny", denied))
+        if places
+    ]
     return {
         "principalId": principal.user,
-        "policyDocument": {
-            "Version": "2012-10-17",
-            "Statement": [{"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": resources}],
-        },
+        "policyDocument": {"Version": "2012-10-17", "Statement": statements},
         "context": to_context(principal),
     }
 

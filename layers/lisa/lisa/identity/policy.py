@@ -46,6 +46,8 @@ RULES: tuple[Rule, ...] = (
     _api("POST", "/api/models", Who.ADMIN),
     _api("GET", "/api/models/{modelId}", Who.USER),
     _api("DELETE", "/api/models/{modelId}", Who.ADMIN),
+    _api("GET", "/api/metrics/users/all", Who.ADMIN),
+    _api("GET", "/api/metrics/users/{userId}", Who.USER),
     _api("GET", "/api/openapi.json", Who.PUBLIC),
     _api("GET", "/api/docs", Who.PUBLIC),
     *_gateway("GET", "/models"),
