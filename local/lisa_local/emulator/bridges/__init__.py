@@ -13,6 +13,7 @@ from importlib.metadata import version
 from lisa_local.component import ComponentError
 from lisa_local.emulator.bridges import (
     addresses,
+    batch_actions,
     container_credentials,
     control_routes,
     definitions,
@@ -50,6 +51,7 @@ BRIDGES: tuple[Bridge, ...] = (
     groups_on_refresh.BRIDGE,
     state_files.BRIDGE,
     stream_positions.BRIDGE,
+    batch_actions.BRIDGE,
 )
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from lisa_local.component import ComponentError, Settings
 from lisa_local.emulator import bridges, executions
-from lisa_local.emulator.bridges import function_workers, seams, state_files
-from ministack.core import lambda_runtime
+from lisa_local.emulator.bridges import batch_actions, function_workers, seams, state_files
+from ministack.core import iam_actions, lambda_runtime
 from ministack.services import ecs, stepfunctions
 
 
@@ -26,6 +26,22 @@ def test_a_private_name_that_is_gone_is_named() -> None:
     with pytest.raises(ComponentError, match="GoneAction"):
         seams.replace(ecs._ACTION_MAP, "GoneAction", None)
     assert not hasattr(ecs, "_gone")
+
+
+@pytest.mark.parametrize(
+    ("asked", "needed"),
+    [("SendMessageBatch", "sqs:SendMessage"), ("ReceiveMessage", "sqs:ReceiveMessage")],
+)
+def test_a_batch_of_messages_needs_the_permission_of_a_message(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked: str, needed: str
+) -> None:
+    # Given
+    monkeypatch.setattr(iam_actions, "extract_iam_action", iam_actions.extract_iam_action)
+    settings = Settings(tmp_path, "test", "us-east-1", "000000000000", 1, 2, 3, 10, {})
+    batch_actions.install(seams.Context(settings, tmp_path, b"seed"))
+    headers = {"x-amz-target": f"AmazonSQS.{asked}"}
+    # Then
+    assert iam_actions.extract_iam_action("sqs", "POST", "/", headers, {}, b"{}") == needed
 
 
 def test_idle_workers_end_the_last_of_a_function_later(monkeypatch: pytest.MonkeyPatch) -> None:
