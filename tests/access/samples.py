@@ -48,6 +48,8 @@ _API: dict[tuple[str, str], Sample] = {
     ("POST", "/api/models"): Sample("/api/models", (400,), b"{}"),
     ("GET", "/api/models/{modelId}"): Sample(f"/api/models/{TEAM_MODEL}", sight=Sight.TEAM_A),
     ("DELETE", "/api/models/{modelId}"): Sample(f"/api/models/{MISSING}", (404,)),
+    ("GET", "/api/metrics/users/all"): Sample("/api/metrics/users/all"),
+    ("GET", "/api/metrics/users/{userId}"): Sample("/api/metrics/users/alice", sight=Sight.ALICE),
     ("GET", "/api/openapi.json"): Sample("/api/openapi.json"),
     ("GET", "/api/docs"): Sample("/api/docs"),
 }

@@ -35,7 +35,7 @@ class UsageReports:
         self._clock = clock
 
     def of_user(self, caller: Principal, user: str, asked: Asked) -> UserMetrics:
-        """Raises NotFound for somebody else's, and to admins for a user who has never called a model."""
+        """Raises NotFound for somebody else's. Who has never called a model has used nothing, known or not."""
         if user != caller.user and not caller.is_admin:
             raise _no_such_user(user)
         if asked.group_by in ("user", "group"):
@@ -44,8 +44,6 @@ class UsageReports:
             )
         total = self._store.user(user)
         if total is None:
-            if user != caller.user:
-                raise _no_such_user(user)
             return UserMetrics(total_prompts=0, usage=self._report(user, asked))
         used = total.counters
         return UserMetrics(

@@ -41,7 +41,7 @@ def test_a_batch_of_messages_needs_the_permission_of_a_message(
     batch_actions.install(seams.Context(settings, tmp_path, b"seed"))
     headers = {"x-amz-target": f"AmazonSQS.{asked}"}
     # Then
-    assert iam_actions.extract_iam_action("sqs", "POST", "/", headers, {}, b"{}") == needed
+    assert iam_actions.extract_iam_action("sqs", "POST", "/", headers, b"{}", {}) == needed
 
 
 def test_idle_workers_end_the_last_of_a_function_later(monkeypatch: pytest.MonkeyPatch) -> None:
