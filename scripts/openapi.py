@@ -1,6 +1,7 @@
-"""Writes the OpenAPI document that `/api/openapi.json` serves, from the code that answers: `openapi.py [--check]`.
+"""Writes the OpenAPI documents from the code that answers: `openapi.py [--check]`.
 
-The document is committed beside its function, because the function has none of the others' code.
+That of the management API is committed beside the function that serves it at `/api/openapi.json`, because that
+function has none of the others' code; that of inference lies in docs/.
 """
 
 import importlib.util
@@ -15,6 +16,7 @@ from pydantic.alias_generators import to_camel
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "functions" / "api_docs" / "openapi.json"
+INFERENCE = ROOT / "docs" / "inference.openapi.json"
 APIS = ("models_api", "metrics_api")
 DESCRIPTION = (
     "The management API of LISA. Send a token as `Authorization: Bearer <token>`. Inference lies under /v1 and speaks "
@@ -91,12 +93,14 @@ def _app(name: str) -> Any:
 
 
 def main() -> None:
-    text = json.dumps(document(), indent=1, sort_keys=True) + "\n"
-    if "--check" in sys.argv[1:]:
-        if not DOCUMENT.exists() or DOCUMENT.read_text() != text:
-            raise SystemExit(f"{DOCUMENT.relative_to(ROOT)} is not up to date: run scripts/openapi.py")
-        return
-    DOCUMENT.write_text(text)
+    from lisa_gateway.openapi import document as inference
+
+    for path, content in ((DOCUMENT, document()), (INFERENCE, inference())):
+        text = json.dumps(content, indent=1, sort_keys=True) + "\n"
+        if "--check" not in sys.argv[1:]:
+            path.write_text(text)
+        elif not path.exists() or path.read_text() != text:
+            raise SystemExit(f"{path.relative_to(ROOT)} is not up to date: run scripts/openapi.py")
 
 
 if __name__ == "__main__":

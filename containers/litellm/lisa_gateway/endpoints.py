@@ -10,10 +10,14 @@ from lisa_gateway.answers import Dialect
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a field may hold: a test, and the words for it. null is always allowed, as an absent field."""
+    """What a field may hold: a test, the words for it, and the same as a JSON schema for the documentation.
+
+    null is always allowed, as an absent field.
+    """
 
     words: str
     fits: Callable[[Any], bool]
+    schema: Mapping[str, Any]
 
 
 def _number(value: Any) -> bool:
@@ -45,22 +49,49 @@ def _text_input(value: Any) -> bool:
     return _strings(value) or _token_ids(value) or all(_token_ids(item) and item for item in value)
 
 
-STRING = Kind("a string", lambda value: isinstance(value, str))
-NUMBER = Kind("a number", _number)
-INTEGER = Kind("an integer", _integer)
-POSITIVE = Kind("an integer of 1 or more", _positive)
-BOOLEAN = Kind("true or false", lambda value: isinstance(value, bool))
-OBJECT = Kind("an object", lambda value: isinstance(value, dict))
-ARRAY = Kind("an array", lambda value: isinstance(value, list))
+_STRING = {"type": "string"}
+_STRINGS = {"type": "array", "items": _STRING}
+_OBJECT = {"type": "object"}
+_ARRAY = {"type": "array"}
+_INTEGERS = {"type": "array", "items": {"type": "integer"}}
+_TEXT_INPUT = {
+    "anyOf": [
+        _STRING,
+        _STRINGS | {"minItems": 1},
+        _INTEGERS | {"minItems": 1},
+        {"type": "array", "minItems": 1, "items": _INTEGERS | {"minItems": 1}},
+    ]
+}
+
+STRING = Kind("a string", lambda value: isinstance(value, str), _STRING)
+NUMBER = Kind("a number", _number, {"type": "number"})
+INTEGER = Kind("an integer", _integer, {"type": "integer"})
+POSITIVE = Kind("an integer of 1 or more", _positive, {"type": "integer", "minimum": 1})
+BOOLEAN = Kind("true or false", lambda value: isinstance(value, bool), {"type": "boolean"})
+OBJECT = Kind("an object", lambda value: isinstance(value, dict), _OBJECT)
+ARRAY = Kind("an array", lambda value: isinstance(value, list), _ARRAY)
 OBJECTS = Kind(
     "an array of objects",
     lambda value: isinstance(value, list) and all(isinstance(item, dict) for item in value),
+    _ARRAY | {"items": _OBJECT},
 )
-TEXT_INPUT = Kind("a string or an array that is not empty", _text_input)
-STOP = Kind("a string or an array of strings", lambda value: isinstance(value, str) or _strings(value))
-STRING_OR_OBJECT = Kind("a string or an object", lambda value: isinstance(value, str | dict))
-STRING_OR_ARRAY = Kind("a string or an array", lambda value: isinstance(value, str | list))
-ANY = Kind("anything", lambda value: True)
+TEXT_INPUT = Kind("a string or an array that is not empty", _text_input, _TEXT_INPUT)
+STOP = Kind(
+    "a string or an array of strings",
+    lambda value: isinstance(value, str) or _strings(value),
+    {"anyOf": [_STRING, _STRINGS]},
+)
+STRING_OR_OBJECT = Kind(
+    "a string or an object",
+    lambda value: isinstance(value, str | dict),
+    {"anyOf": [_STRING, _OBJECT]},
+)
+STRING_OR_ARRAY = Kind(
+    "a string or an array",
+    lambda value: isinstance(value, str | list),
+    {"anyOf": [_STRING, _ARRAY]},
+)
+ANY = Kind("anything", lambda value: True, {})
 
 _SAMPLING: Mapping[str, Kind] = {
     "model": STRING,

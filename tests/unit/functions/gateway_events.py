@@ -1,0 +1,131 @@
+"""API Gateway in front of the functions, in process: a WSGI application that turns requests into their events."""
+
+import base64
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import parse_qsl, quote
+
+from tests.unit.functions.conftest import Context
+from tests.unit.functions.samples import ROOT, sample
+from tests.unit.templates.application import load
+
+METHODS = ("get", "post", "put", "patch", "delete")
+
+
+def deployed() -> dict[tuple[str, str], str]:
+    """The folder of the function behind each route, as the template of the API says."""
+    paths = load(ROOT / "stacks" / "api.yaml")["Resources"]["Api"]["Properties"]["DefinitionBody"]["paths"]
+    found = {}
+    for path, methods in paths.items():
+        for method in METHODS:
+            if method in methods:
+                uri = methods[method]["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
+                name = uri.rpartition("${")[2].removesuffix(".Arn}/invocations")
+                found[method.upper(), path] = "".join(
+                    "_" + letter.lower() if letter.isupper() else letter for letter in name
+                ).strip("_")
+    return found
+
+
+def matches(template: str, path: str) -> bool:
+    wanted, given = template.split("/"), path.split("/")
+    return len(wanted) == len(given) and all(
+        want == have or (want.startswith("{") and have) for want, have in zip(wanted, given, strict=True)
+    )
+
+
+class Api:
+    """Calls the handlers for one caller, whom the authorizer is taken to have let in."""
+
+    def __init__(
+        self, handler: Callable[[str], Callable[[Any, Any], Any]], user: str, groups: list[str]
+    ) -> None:
+        self._handler = handler
+        self._routes = deployed()
+        self._authorizer = {
+            "principalId": user,
+            "user": user,
+            "groups": json.dumps(groups),
+            "isAdmin": "true" if "admin" in groups else "false",
+            "expiresAt": "4000000000",
+        }
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        answer = self._answer(environ)
+        headers = [(name, str(value)) for name, value in (answer.get("headers") or {}).items()]
+        headers += [
+            (name, str(value))
+            for name, values in (answer.get("multiValueHeaders") or {}).items()
+            for value in values
+        ]
+        start_response(f"{answer['statusCode']} x", headers)
+        body = answer.get("body") or ""
+        return [base64.b64decode(body) if answer.get("isBase64Encoded") else body.encode()]
+
+    def _answer(self, environ: dict[str, Any]) -> dict[str, Any]:
+        method = environ["REQUEST_METHOD"]
+        # As it was sent: WSGI would have it decoded.
+        path = (environ.get("REQUEST_URI") or quote(environ["PATH_INFO"], encoding="latin-1")).partition("?")[
+            0
+        ]
+        resource = min(
+            (template for verb, template in self._routes if verb == method and matches(template, path)),
+            key=lambda template: template.count("{"),
+            default=None,
+        )
+        if resource is None:  # what API Gateway answers by itself
+            body = {"message": "There is no such route.", "code": "not_found", "requestId": "x"}
+            return {
+                "statusCode": 404,
+                "headers": {"Content-Type": "application/json"},
+                "body": json.dumps(body),
+            }
+        result: dict[str, Any] = self._handler(self._routes[method, resource])(
+            self._event(environ, method, path, resource), Context()
+        )
+        return result
+
+    def _event(self, environ: dict[str, Any], method: str, path: str, resource: str) -> dict[str, Any]:
+        event = sample("models_api")
+        headers = {
+            name[5:].replace("_", "-").title(): value
+            for name, value in environ.items()
+            if name.startswith("HTTP_")
+        }
+        if environ.get("CONTENT_TYPE"):
+            headers["Content-Type"] = environ["CONTENT_TYPE"]
+        query = parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True)
+        many: dict[str, list[str]] = {}
+        for name, value in query:
+            many.setdefault(name, []).append(value)
+        content = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        try:
+            body, encoded = content.decode(), False
+        except UnicodeDecodeError:
+            body, encoded = base64.b64encode(content).decode(), True
+        names = [part[1:-1] for part in resource.split("/") if part.startswith("{")]
+        values = [
+            given
+            for part, given in zip(resource.split("/"), path.split("/"), strict=True)
+            if part.startswith("{")
+        ]
+        event |= {
+            "httpMethod": method,
+            "path": path,
+            "resource": resource,
+            "headers": headers,
+            "multiValueHeaders": {name: [value] for name, value in headers.items()},
+            "queryStringParameters": dict(query) or None,
+            "multiValueQueryStringParameters": many or None,
+            "pathParameters": dict(zip(names, values, strict=True)) or None,
+            "body": body or None,
+            "isBase64Encoded": encoded,
+        }
+        event["requestContext"] |= {
+            "httpMethod": method,
+            "path": f"/lisa{path}",
+            "resourcePath": resource,
+            "authorizer": self._authorizer,
+        }
+        return event
