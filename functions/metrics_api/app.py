@@ -1,7 +1,7 @@
 """`/api/metrics`: what people have used; everybody sees their own, administrators see all."""
 
 from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 
 from aws_lambda_powertools.event_handler import Response, content_types
@@ -29,7 +29,18 @@ Format = Annotated[
 ]
 
 
-@app.get("/api/metrics/users/all", summary="What everybody has used", tags=["Metrics"])
+def _answers(model: type) -> dict[int, Any]:
+    """For the documentation: the same figures come in two forms."""
+    forms = {"application/json": {"model": model}, "text/csv": {"schema": {"type": "string"}}}
+    return {200: {"description": "The figures", "content": forms}}
+
+
+@app.get(
+    "/api/metrics/users/all",
+    summary="What everybody has used",
+    tags=["Metrics"],
+    responses=_answers(AllMetricsAnswer),
+)
 def metrics_of_all(
     first: From = None, last: To = None, step: Step = "day", by: By = "model", form: Format = None
 ) -> Response[AllMetricsAnswer | str]:
@@ -39,7 +50,12 @@ def metrics_of_all(
     return Response(HTTPStatus.OK, content_types.APPLICATION_JSON, AllMetricsAnswer(body=found))
 
 
-@app.get("/api/metrics/users/<user_id>", summary="What a user has used", tags=["Metrics"])
+@app.get(
+    "/api/metrics/users/<user_id>",
+    summary="What a user has used",
+    tags=["Metrics"],
+    responses=_answers(UserMetricsAnswer),
+)
 def metrics_of_user(
     user_id: str,
     first: From = None,

@@ -116,7 +116,7 @@ class TokenVerifier:
         except jwt.PyJWTError:
             raise Unauthenticated("The token is not a JSON Web Token.") from None
         algorithm, kid = header.get("alg"), header.get("kid")
-        if algorithm not in KEY_TYPES:
+        if not isinstance(algorithm, str) or algorithm not in KEY_TYPES:
             raise Unauthenticated("The token's algorithm is not accepted; RS256 and ES256 are.")
         if not isinstance(kid, str) or "crit" in header:
             raise Unauthenticated("The token's header is not accepted.")
@@ -132,11 +132,12 @@ class TokenVerifier:
                 leeway=CLOCK_SKEW,
                 options={"require": ["exp", "iat", "iss", "sub"], "verify_aud": False},
             )
+            claims["exp"] = float(claims["exp"])
         except jwt.ExpiredSignatureError:
             raise Unauthenticated("The token has expired; sign in again.") from None
         except jwt.InvalidIssuerError:
             raise Unauthenticated("The token is from another issuer.") from None
-        except jwt.PyJWTError:
+        except (jwt.PyJWTError, OverflowError):
             raise Unauthenticated("The token is not valid.") from None
         self._check_audience(claims)
         return claims
@@ -187,7 +188,7 @@ class TokenVerifier:
             user=user,
             groups=groups,
             is_admin=is_admin,
-            expires_at=float(claims["exp"]),
+            expires_at=claims["exp"],
             is_rag_admin=self._settings.rag_admin_group in groups,
         )
 
