@@ -52,23 +52,37 @@ class Api:
         }
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        answer = self._answer(environ)
-        headers = [(name, str(value)) for name, value in (answer.get("headers") or {}).items()]
-        headers += [
-            (name, str(value))
-            for name, values in (answer.get("multiValueHeaders") or {}).items()
-            for value in values
-        ]
-        start_response(f"{answer['statusCode']} x", headers)
-        body = answer.get("body") or ""
-        return [base64.b64decode(body) if answer.get("isBase64Encoded") else body.encode()]
-
-    def _answer(self, environ: dict[str, Any]) -> dict[str, Any]:
-        method = environ["REQUEST_METHOD"]
+        headers = {
+            name[5:].replace("_", "-").title(): value
+            for name, value in environ.items()
+            if name.startswith("HTTP_")
+        }
+        if environ.get("CONTENT_TYPE"):
+            headers["Content-Type"] = environ["CONTENT_TYPE"]
         # As it was sent: WSGI would have it decoded.
         path = (environ.get("REQUEST_URI") or quote(environ["PATH_INFO"], encoding="latin-1")).partition("?")[
             0
         ]
+        content = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        answer = self.answer(
+            environ["REQUEST_METHOD"], path, environ.get("QUERY_STRING", ""), headers=headers, content=content
+        )
+        given = [(name, str(value)) for name, value in (answer.get("headers") or {}).items()]
+        for name, values in (answer.get("multiValueHeaders") or {}).items():
+            given += [(name, str(value)) for value in values]
+        start_response(f"{answer['statusCode']} x", given)
+        body = answer.get("body") or ""
+        return [base64.b64decode(body) if answer.get("isBase64Encoded") else body.encode()]
+
+    def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """Status and parsed body of one call; the path is taken as it is."""
+        content = b"" if body is None else json.dumps(body).encode()
+        answer = self.answer(method, path, headers={"Accept": "application/json"}, content=content)
+        return answer["statusCode"], json.loads(answer["body"])
+
+    def answer(
+        self, method: str, path: str, query: str = "", *, headers: dict[str, str], content: bytes
+    ) -> dict[str, Any]:
         resource = min(
             (template for verb, template in self._routes if verb == method and matches(template, path)),
             key=lambda template: template.count("{"),
@@ -81,46 +95,32 @@ class Api:
                 "headers": {"Content-Type": "application/json"},
                 "body": json.dumps(body),
             }
-        result: dict[str, Any] = self._handler(self._routes[method, resource])(
-            self._event(environ, method, path, resource), Context()
-        )
+        event = self._event(method, path, resource)
+        many: dict[str, list[str]] = {}
+        for name, value in parse_qsl(query, keep_blank_values=True):
+            many.setdefault(name, []).append(value)
+        try:
+            text, encoded = content.decode(), False
+        except UnicodeDecodeError:
+            text, encoded = base64.b64encode(content).decode(), True
+        event |= {
+            "headers": headers,
+            "multiValueHeaders": {name: [value] for name, value in headers.items()},
+            "queryStringParameters": {name: values[-1] for name, values in many.items()} or None,
+            "multiValueQueryStringParameters": many or None,
+            "body": text or None,
+            "isBase64Encoded": encoded,
+        }
+        result: dict[str, Any] = self._handler(self._routes[method, resource])(event, Context())
         return result
 
-    def _event(self, environ: dict[str, Any], method: str, path: str, resource: str) -> dict[str, Any]:
-        event = sample("models_api")
-        headers = {
-            name[5:].replace("_", "-").title(): value
-            for name, value in environ.items()
-            if name.startswith("HTTP_")
-        }
-        if environ.get("CONTENT_TYPE"):
-            headers["Content-Type"] = environ["CONTENT_TYPE"]
-        query = parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True)
-        many: dict[str, list[str]] = {}
-        for name, value in query:
-            many.setdefault(name, []).append(value)
-        content = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        try:
-            body, encoded = content.decode(), False
-        except UnicodeDecodeError:
-            body, encoded = base64.b64encode(content).decode(), True
-        names = [part[1:-1] for part in resource.split("/") if part.startswith("{")]
-        values = [
-            given
-            for part, given in zip(resource.split("/"), path.split("/"), strict=True)
-            if part.startswith("{")
-        ]
-        event |= {
+    def _event(self, method: str, path: str, resource: str) -> dict[str, Any]:
+        parts = zip(resource.split("/"), path.split("/"), strict=True)
+        event = sample("models_api") | {
             "httpMethod": method,
             "path": path,
             "resource": resource,
-            "headers": headers,
-            "multiValueHeaders": {name: [value] for name, value in headers.items()},
-            "queryStringParameters": dict(query) or None,
-            "multiValueQueryStringParameters": many or None,
-            "pathParameters": dict(zip(names, values, strict=True)) or None,
-            "body": body or None,
-            "isBase64Encoded": encoded,
+            "pathParameters": {name[1:-1]: value for name, value in parts if name.startswith("{")} or None,
         }
         event["requestContext"] |= {
             "httpMethod": method,
