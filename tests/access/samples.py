@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from lisa.identity import RULES, Rule
+from lisa.identity import Rule
 from lisa_gateway.endpoints import ENDPOINTS
 
 TEAM_MODEL = "matrix-team-a"
 """A model that only the group team-a may use; for the tests, alice is in it and bob is not."""
+
+ALICES_TOKEN = "{alices-token}"
+"""In a path: the UUID of an API token of alice's, which is known once it is made."""
 
 MISSING = "00000000-0000-4000-8000-000000000000"
 """An identifier that nothing has."""
@@ -38,6 +41,10 @@ class Sample:
     sight: Sight = Sight.EVERYONE
     hidden: tuple[int, ...] = (404,)
 
+    def at(self, alices_token: str) -> Sample:
+        """The same call with the UUID in its path."""
+        return replace(self, path=self.path.replace(ALICES_TOKEN, alices_token))
+
 
 def _json(document: object) -> bytes:
     return json.dumps(document).encode()
@@ -50,6 +57,11 @@ _API: dict[tuple[str, str], Sample] = {
     ("DELETE", "/api/models/{modelId}"): Sample(f"/api/models/{MISSING}", (404,)),
     ("GET", "/api/metrics/users/all"): Sample("/api/metrics/users/all"),
     ("GET", "/api/metrics/users/{userId}"): Sample("/api/metrics/users/alice", sight=Sight.ALICE),
+    ("GET", "/api/api-tokens"): Sample("/api/api-tokens"),
+    ("POST", "/api/api-tokens"): Sample("/api/api-tokens", (400,), b"{}"),
+    ("GET", "/api/api-tokens/{id}"): Sample(f"/api/api-tokens/{ALICES_TOKEN}", sight=Sight.ALICE),
+    ("POST", "/api/api-tokens/{id}"): Sample("/api/api-tokens/nobody", (400,), b"{}"),
+    ("DELETE", "/api/api-tokens/{id}"): Sample(f"/api/api-tokens/{MISSING}", (404,)),
     ("GET", "/api/openapi.json"): Sample("/api/openapi.json"),
     ("GET", "/api/docs"): Sample("/api/docs"),
 }
@@ -106,9 +118,3 @@ def _gateway(rule: Rule) -> Sample | None:
     else:
         kind, body = JSON, _json({"model": TEAM_MODEL})
     return Sample(rule.path, (400,), body, kind, Sight.TEAM_A)
-
-
-def without_a_rule() -> set[tuple[str, str]]:
-    """Samples of routes that the policy no longer knows."""
-    known = {(rule.method, rule.path) for rule in RULES}
-    return (set(_API) | {("GET", path) for path in _GATEWAY}) - known

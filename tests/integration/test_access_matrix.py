@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
-from lisa.identity import RULES, Rule, Who
+from lisa.identity import RULES, Rule, Who, rule_for
 from lisa_local.bringup.users import Directory, User, new_password
 
 from tests.access.asking import Client, complaints
@@ -34,6 +36,7 @@ def deployed_routes(cloud: TestCloud) -> set[tuple[str, str]]:
 class Callers:
     people: list[Caller]
     forged: list[Caller]
+    alices_token: str = ""
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +49,59 @@ def callers(cloud: TestCloud, forge: Forge) -> Callers:
     ]
     # Holds the forgeries against the fault that each is made for: without one, the same token is good.
     people.append(Caller("the forger without a fault", forge.sign(), person("admin", "admin")))
-    return Callers(people, [Caller(name, token) for name, token in forge.forgeries().items()])
+    forged = [Caller(name, token) for name, token in forge.forgeries().items()]
+    if rule_for("api", "POST", "/api/api-tokens") is None:
+        return Callers(people, forged)
+    keys = ApiTokens(cloud)
+    people += [
+        keys.own("alice", "user", "team-a"),
+        keys.own("bob", "user", "team-b"),
+        keys.own("admin", "admin"),
+        keys.system("matrix-robot", "user", "team-b"),
+    ]
+    return Callers(people, [*forged, keys.revoked(), *keys.mistyped()], keys.uuid_of["alice"])
+
+
+class ApiTokens:
+    """Makes API tokens through the API. Each run makes others: a name is unique among its user's."""
+
+    def __init__(self, cloud: TestCloud) -> None:
+        self._cloud = cloud
+        self.uuid_of: dict[str, str] = {}
+        self._secret_of: dict[str, str] = {}
+
+    def own(self, user: str, *groups: str) -> Caller:
+        secret = self._create("/api/api-tokens", user, {})
+        return Caller(f"{user}, by an API token", secret, person(user, *groups))
+
+    def system(self, name: str, *groups: str) -> Caller:
+        body = {"groups": list(groups), "isSystemToken": True}
+        secret = self._create(f"/api/api-tokens/{name}", "admin", body, of=name)
+        return Caller("a system token", secret, person(name, *groups))
+
+    def revoked(self) -> Caller:
+        """An administrator's token that is revoked before it was ever sent."""
+        secret = self._create("/api/api-tokens", "admin", {}, of="revoked")
+        answer = self._cloud.call("DELETE", f"/api/api-tokens/{self.uuid_of['revoked']}")
+        assert answer.status == 200, answer
+        return Caller("a revoked API token", secret)
+
+    def mistyped(self) -> list[Caller]:
+        good = self._secret_of["admin"]
+        other = "A" if good[10] != "A" else "B"
+        return [
+            Caller("an API token cut off", good[:-1]),
+            Caller("an API token with a letter changed", good[:10] + other + good[11:]),
+            Caller("an API token in other letters", good.swapcase()),
+        ]
+
+    def _create(self, path: str, user: str, body: dict[str, Any], *, of: str = "") -> str:
+        name = f"matrix {secrets.token_hex(6)}"
+        answer = self._cloud.call("POST", path, user=user, body={"name": name, **body})
+        assert answer.status == 201, answer
+        self.uuid_of[of or user] = answer.body["tokenUUID"]
+        self._secret_of[of or user] = answer.body["token"]
+        return str(answer.body["token"])
 
 
 def rag_admin_token(cloud: TestCloud) -> str:
@@ -103,7 +158,7 @@ def test_every_caller_gets_what_the_policy_says(cloud: TestCloud, callers: Calle
 
     # When each is called by everybody, in every header
     cells = [
-        Cell(rule, sample_for(rule), caller, credential)
+        Cell(rule, sample_for(rule).at(callers.alices_token), caller, credential)
         for rule in sorted(rules, key=lambda rule: (rule.path, rule.method))
         for caller, credential in column(callers.people, callers.forged)
     ]
