@@ -1,7 +1,8 @@
 """Functions: credentials nobody can guess, an environment of their own, and no idle process for ever.
 
-As shipped their keys are a hash of two ARNs, they inherit everything in the emulator's environment, and one
-worker of every function lives on once it was called.
+As shipped their keys are a hash of two ARNs, they inherit everything in the emulator's environment, one worker of
+every function lives on once it was called, and a worker whose handler raises is killed, so that each refused token
+costs a cold start of the authorizer. On AWS an exception ends the invocation alone.
 """
 
 from __future__ import annotations
@@ -59,8 +60,9 @@ def install(context: Context) -> None:
         replace(module, "os", _Os("os"))
     replace(lambda_runtime, "reap_idle_workers", end_idle_workers)
     replace(lambda_svc, "reap_idle_workers", end_idle_workers)
-    for name in ("_workers", "_lock", "kill_workers", "_account_region_from_function_config"):
+    for name in ("_workers", "_lock", "kill_workers", "_account_region_from_function_config", "_REAP_GRACE"):
         original(lambda_runtime, name)
+    replace(lambda_runtime.Worker, "invoke", _sparing(original(lambda_runtime.Worker, "invoke")))
     threading.Thread(target=_sweep, daemon=True, name="lisa-function-sweep").start()
 
 
@@ -90,6 +92,43 @@ def _unguessable(seed: bytes) -> Any:
         return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": token}
 
     return execution_credentials
+
+
+def _sparing(invoke: Any) -> Any:
+    """`Worker.invoke` that keeps a worker whose handler has raised, and ends one that hangs or has died."""
+    doomed = threading.local()
+    signal = original(lambda_runtime, "_signal")
+    collect = original(lambda_runtime, "_collect")
+
+    def later(proc: Any) -> None:
+        if getattr(doomed, "procs", None) is None:
+            signal(proc)
+        else:
+            doomed.procs.append(proc)
+
+    def collected(proc: Any, deadline: float) -> None:
+        if getattr(doomed, "procs", None) is None:
+            collect(proc, deadline)
+
+    replace(lambda_runtime, "_signal", later)
+    replace(lambda_runtime, "_collect", collected)
+
+    def invoke_sparing(self: Any, *arguments: Any, **options: Any) -> Any:
+        doomed.procs = []
+        try:
+            answer: dict[str, Any] = {}
+            answer = invoke(self, *arguments, **options)
+        finally:
+            procs, doomed.procs = doomed.procs, None
+            # What a handler has raised comes with its trace; the worker that says so is well.
+            if procs and "trace" in answer:
+                self._proc = procs.pop()
+            for proc in procs:
+                signal(proc)
+                collect(proc, time.monotonic() + lambda_runtime._REAP_GRACE)
+        return answer
+
+    return invoke_sparing
 
 
 def end_idle_workers(ttl: float | None = None) -> int:
@@ -122,4 +161,8 @@ def _sweep() -> None:
         end_idle_workers()
 
 
-BRIDGE = Bridge("functions", "own random credentials, clean environment, idle workers end", install)
+BRIDGE = Bridge(
+    "functions",
+    "own random credentials, clean environment; workers outlive an exception, idle ones end",
+    install,
+)

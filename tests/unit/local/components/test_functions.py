@@ -52,6 +52,11 @@ CODE = """
 import os, boto3, botocore.exceptions
 def handler(event, context):
     print("called")
+    asked = event.get("rawQueryString") or ""
+    if asked.startswith("fail"):
+        raise RuntimeError("asked to")
+    if asked.startswith("die"):
+        os._exit(1)
     buckets = [b["Name"] for b in boto3.client("s3").list_buckets()["Buckets"]]
     try:
         boto3.client("dynamodb").list_tables()
@@ -82,6 +87,7 @@ def invoke(new_cloud: Callable[..., Cloud]) -> Callable[[], dict]:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
+    call.url = f"{cloud.endpoint}/_aws/lambda-url/{identifier}/"  # type: ignore[attr-defined]
     call.cloud = cloud  # type: ignore[attr-defined]
     return call
 
@@ -117,6 +123,17 @@ def test_a_functions_credentials_do_not_follow_from_its_arn(invoke) -> None:
     assert seen["env"]["AWS_ACCESS_KEY_ID"] != f"ASIA{digest[:16].upper()}"
     with pytest.raises(ClientError):
         guessed.list_buckets()
+
+
+def test_an_exception_ends_the_call_and_not_the_worker(invoke) -> None:
+    # Given a worker
+    worker = invoke()["pid"]
+    # When its handler raises
+    assert requests.get(invoke.url + "?fail", timeout=40).status_code >= 500
+    # Then the same worker answers the next call; one that has died is replaced
+    assert invoke()["pid"] == worker
+    assert requests.get(invoke.url + "?die", timeout=40).status_code >= 500
+    assert invoke()["pid"] != worker
 
 
 def test_workers_end_with_the_emulator_and_leave_no_files(invoke) -> None:
