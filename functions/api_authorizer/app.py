@@ -17,6 +17,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     request_id = event.get("requestContext", {}).get("requestId")
     try:
         principal = verifier.verify(bearer_token(headers.get("authorization") or ""))
+        if verifier.api_tokens is not None:
+            verifier.api_tokens.used.flush()  # at most one write an hour and token; afterwards we may be frozen
     except LisaError as error:
         logger.info("refused", extra={"requestId": request_id, "reason": error.message})
         if error.status >= 500:

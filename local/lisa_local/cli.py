@@ -69,8 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     reset = command("reset", "stop the local cloud and delete everything in it", _reset)
     reset.add_argument("--yes", action="store_true", help="do not ask")
-    token = command("token", "print a fresh token", _token)
+    token = command("token", "print a fresh sign-in token; or create, list, revoke API tokens", _token)
     token.add_argument("--user", default="admin", metavar="NAME", help="whose (default admin)")
+    _add_token_actions(token)
     command("doctor", "look for what is wrong and say how to mend it", _doctor)
     models = command("models", "model weights", None).add_subparsers(
         dest="action", required=True, metavar="ACTION"
@@ -82,6 +83,25 @@ def _parser() -> argparse.ArgumentParser:
     push.add_argument("--region", help="its region (default: that of your AWS configuration)")
     push.set_defaults(run=_push)
     return parser
+
+
+def _add_token_actions(token: argparse.ArgumentParser) -> None:
+    actions = token.add_subparsers(dest="action", metavar="ACTION")
+
+    def action(name: str, help_text: str, run: object) -> argparse.ArgumentParser:
+        added = actions.add_parser(name, help=help_text, description=help_text)
+        # Without a default of its own, so that the name may stand before the action too.
+        added.add_argument(
+            "--user", default=argparse.SUPPRESS, metavar="NAME", help="who asks (default admin)"
+        )
+        added.set_defaults(run=run)
+        return added
+
+    create = action("create", "create an API token and print its secret, this once", _token_create)
+    create.add_argument("--name", required=True, metavar="N", help="unique among the user's tokens")
+    create.add_argument("--days", type=int, metavar="D", help="how long it is good for (default 90)")
+    action("list", "the user's API tokens; everybody's for an administrator", _token_list)
+    action("revoke", "end an API token", _token_revoke).add_argument("uuid", metavar="UUID")
 
 
 def _up(_: argparse.Namespace) -> None:
@@ -139,10 +159,31 @@ def _logs(options: argparse.Namespace) -> None:
 
 
 def _token(options: argparse.Namespace) -> None:
-    from lisa_local.bringup.users import Directory
+    from lisa_local import tokens
     from lisa_local.cloud import LocalCloud
 
-    print(Directory(LocalCloud(Home.locate())).token(options.user))
+    tokens.sign_in(LocalCloud(Home.locate()), options.user)
+
+
+def _token_create(options: argparse.Namespace) -> None:
+    from lisa_local import tokens
+    from lisa_local.cloud import LocalCloud
+
+    tokens.create(LocalCloud(Home.locate()), options.user, options.name, options.days)
+
+
+def _token_list(options: argparse.Namespace) -> None:
+    from lisa_local import tokens
+    from lisa_local.cloud import LocalCloud
+
+    tokens.show(LocalCloud(Home.locate()), options.user)
+
+
+def _token_revoke(options: argparse.Namespace) -> None:
+    from lisa_local import tokens
+    from lisa_local.cloud import LocalCloud
+
+    tokens.revoke(LocalCloud(Home.locate()), options.user, options.uuid)
 
 
 def _doctor(_: argparse.Namespace) -> int:

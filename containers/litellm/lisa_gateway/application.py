@@ -40,6 +40,7 @@ class Application:
         litellm_command: tuple[str, ...] = LITELLM_COMMAND,
     ) -> None:
         self._settings = settings
+        self._api_tokens = verifier.api_tokens
         self._prepare_seconds = prepare_seconds
         self._preparing: asyncio.TimerHandle | None = None
         self._pool = Pool()
@@ -84,6 +85,8 @@ class Application:
         """Listens and starts to load the catalogue; the port in use."""
         self._access_log.start()
         self.usage.start()
+        if self._api_tokens is not None:
+            self._api_tokens.used.start()
         port = await self.server.listen(self._settings.host, self._settings.port)
         self._watcher.start()
         self._preparing = asyncio.get_running_loop().call_later(self._prepare_seconds, self.litellm.prepare)
@@ -107,3 +110,5 @@ class Application:
             await self.litellm.close()
         self._pool.close()
         self._access_log.close()
+        if self._api_tokens is not None:
+            self._api_tokens.used.close()

@@ -12,6 +12,7 @@ import orjson
 from lisa.errors import LisaError, Unauthenticated
 from lisa.identity import RULES, Principal, TokenVerifier, Who, authorize, bearer_token, rule_for
 from lisa.models.routes import HostedTarget
+from lisa.tokens.format import is_api_token
 
 from lisa_gateway import multipart
 from lisa_gateway.access_log import AccessLog
@@ -63,6 +64,8 @@ class Gateway:
         self._usage = usage
         self._base_path = base_path
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="verify")
+        # Others, so that no flood of made-up API tokens keeps a sign-in waiting for the table.
+        self._lookups = ThreadPoolExecutor(max_workers=4, thread_name_prefix="lookup")
         self._inference, self._others = self._dispatch()
 
     def _dispatch(self) -> tuple[dict[str, Endpoint], dict[str, Answer]]:
@@ -198,9 +201,11 @@ class Gateway:
             token = _token(headers)
             principal = self._verifier.cached(token.encode())
             if principal is None:
-                # May have to fetch the issuer's keys, and a signature takes a while: not in the event loop.
-                loop = asyncio.get_running_loop()
-                principal = await loop.run_in_executor(self._threads, self._verifier.verify, token)
+                # May have to fetch the issuer's keys or a row, and a signature takes a while: not in the event loop.
+                threads = self._lookups if is_api_token(token) else self._threads
+                principal = await asyncio.get_running_loop().run_in_executor(
+                    threads, self._verifier.verify, token
+                )
         exchange.principal = principal
         return principal
 

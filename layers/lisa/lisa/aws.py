@@ -24,6 +24,12 @@ def dynamodb() -> "DynamoDBClient":
     return boto3.client("dynamodb", config=_CONFIG)
 
 
+def impatient_dynamodb() -> "DynamoDBClient":
+    """For work that keeps a caller waiting; in a session of its own, since any thread may make it."""
+    config = Config(connect_timeout=2, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 2})
+    return boto3.session.Session().client("dynamodb", config=config)
+
+
 @lru_cache
 def s3() -> "S3Client":
     return boto3.client("s3", config=_CONFIG)

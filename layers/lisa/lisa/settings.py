@@ -15,6 +15,11 @@ class Settings(BaseModel):
     stage: str = "local"
     models_table: str = ""
     weights_bucket: str = ""
+    tokens_table: str = ""
+    api_token_max_days: int = 365
+    api_token_group: str = ""
+    admin_group: str = "admin"
+    user_group: str = ""
     event_bus: str = ""
     cluster: str = ""
     models_url: str = Field(default="", description="The models' load balancer: http://name:port")

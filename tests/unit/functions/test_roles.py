@@ -2,6 +2,7 @@
 to their roles, and lets every role be passed, so it is read from the templates."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -106,11 +107,11 @@ def test_every_access_to_a_table_names_the_kinds_of_rows():
     for name, resource in functions():
         for statement in statements(resource):
             if any(action.startswith("dynamodb:") for action in actions(statement)):
-                # In the usage table a kind is the beginning of a key.
-                usage = statement["Resource"] == {"Ref": "UsageTableArn"}
-                test = "ForAllValues:StringLike" if usage else "ForAllValues:StringEquals"
-                keys = statement["Condition"][test]["dynamodb:LeadingKeys"]
-                assert all(key.endswith("#*") for key in keys) is usage, name
+                # Where a kind is the beginning of a key, it ends before what tells rows apart.
+                (condition,) = statement["Condition"].values()
+                assert set(statement["Condition"]) <= {"ForAllValues:StringLike", "ForAllValues:StringEquals"}
+                keys = condition["dynamodb:LeadingKeys"]
+                assert all("*" not in key or re.fullmatch(r"[A-Z]+#\*", key) for key in keys), name
                 assert keys, name
                 assert "Scan" not in json.dumps(actions(statement)), name
 
@@ -120,6 +121,23 @@ def test_the_api_touches_rows_of_models_only_and_reads_no_key():
     assert "secretsmanager:GetSecretValue" not in granted
     assert "states:StartExecution" not in granted
     assert not [action for action in granted if action.startswith("cloudformation:")]
+
+
+def test_who_checks_api_tokens_reads_them_by_their_hash_alone_and_writes_only_that_they_were_used():
+    roles = [
+        TEMPLATES["api"]["Resources"]["ApiAuthorizer"],
+        load(ROOT / "stacks" / "serve.yaml")["Resources"]["GatewayTaskRole"],
+    ]
+    for role in roles:
+        granted = {
+            (action, key)
+            for statement in statements(role)
+            if statement["Resource"] == {"Ref": "TokensTableArn"}
+            for action in actions(statement)
+            for condition in statement["Condition"].values()
+            for key in condition["dynamodb:LeadingKeys"]
+        }
+        assert granted == {("dynamodb:GetItem", "HASH#*"), ("dynamodb:UpdateItem", "USED")}
 
 
 def test_nobody_but_the_gateway_reads_providers_keys():
@@ -167,9 +185,9 @@ def test_the_environment_of_a_function_is_what_it_reads():
 
 def test_what_is_kept_survives_the_stack():
     data = TEMPLATES["data"]["Resources"]
-    for name in ("ModelsTable", "UsageTable", "WeightsBucket"):
+    for name in ("ModelsTable", "UsageTable", "TokensTable", "WeightsBucket"):
         assert data[name]["DeletionPolicy"] == data[name]["UpdateReplacePolicy"] == "Retain"
-    for name in ("ModelsTable", "UsageTable"):
+    for name in ("ModelsTable", "UsageTable", "TokensTable"):
         table = data[name]["Properties"]
         assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
         assert table["SSESpecification"] == {"SSEEnabled": True}

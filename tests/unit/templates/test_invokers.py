@@ -19,6 +19,7 @@ INVOKERS: dict[str, set[str]] = {
     "ApiDocs": {"apigateway.amazonaws.com /*/*/api/*", "the routes of Api"},
     "ModelsApi": {"apigateway.amazonaws.com /*/*/api/models*", "the routes of Api"},
     "MetricsApi": {"apigateway.amazonaws.com /*/GET/api/metrics/*", "the routes of Api"},
+    "TokensApi": {"apigateway.amazonaws.com /*/*/api/api-tokens*", "the routes of Api"},
     # By what happens.
     "ModelDispatch": {"DynamoDB ModelsTableStreamArn"},
     # The queue takes messages of the gateway's role. A mapping by itself, without SAM's policy on every queue.

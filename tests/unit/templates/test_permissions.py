@@ -54,7 +54,7 @@ def test_the_gateway_reads_routes_and_writes_only_what_it_has_loaded() -> None:
         action: statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"]
         for statement in statements(role["Policies"])
         for action in actions(statement)
-        if action.startswith("dynamodb:")
+        if action.startswith("dynamodb:") and statement["Resource"] == {"Ref": "ModelsTableArn"}
     }
     assert keys == {
         "dynamodb:GetItem": ["CATALOGUE", "ROUTE"],

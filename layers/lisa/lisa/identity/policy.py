@@ -48,6 +48,12 @@ RULES: tuple[Rule, ...] = (
     _api("DELETE", "/api/models/{modelId}", Who.ADMIN),
     _api("GET", "/api/metrics/users/all", Who.ADMIN),
     _api("GET", "/api/metrics/users/{userId}", Who.USER),
+    # Their objects are checked where they are known: people see and revoke their own, administrators all.
+    _api("GET", "/api/api-tokens", Who.USER),
+    _api("POST", "/api/api-tokens", Who.USER),
+    _api("GET", "/api/api-tokens/{id}", Who.USER),
+    _api("POST", "/api/api-tokens/{id}", Who.ADMIN),
+    _api("DELETE", "/api/api-tokens/{id}", Who.USER),
     _api("GET", "/api/openapi.json", Who.PUBLIC),
     _api("GET", "/api/docs", Who.PUBLIC),
     *_gateway("GET", "/models"),

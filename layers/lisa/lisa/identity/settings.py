@@ -10,7 +10,7 @@ class IdentitySettings:
     """Which tokens are accepted.
 
     Either `client_id` or `client_id_parameter` (the name of an SSM parameter, read when the first token
-    arrives) says for whom a token must have been issued.
+    arrives) says for whom a token must have been issued. Without `tokens_table` there are no API tokens.
     """
 
     issuer: str
@@ -21,6 +21,7 @@ class IdentitySettings:
     admin_group: str = "admin"
     user_group: str = ""
     rag_admin_group: str = "rag-admin"
+    tokens_table: str = ""
 
     def __post_init__(self) -> None:
         if not self.issuer:
@@ -41,6 +42,7 @@ class IdentitySettings:
             admin_group=env.get("LISA_ADMIN_GROUP") or "admin",
             user_group=env.get("LISA_USER_GROUP", ""),
             rag_admin_group=env.get("LISA_RAG_ADMIN_GROUP") or "rag-admin",
+            tokens_table=env.get("LISA_TOKENS_TABLE", ""),
         )
 
 

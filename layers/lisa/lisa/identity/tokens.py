@@ -1,4 +1,4 @@
-"""Turns a JSON Web Token into a Principal, or refuses it (RFC 7519, RFC 8725)."""
+"""Turns a token into a Principal, or refuses it: a JSON Web Token (RFC 7519, RFC 8725) or an API token."""
 
 import hashlib
 import threading
@@ -12,9 +12,13 @@ from lisa.errors import Forbidden, Unauthenticated, Unavailable
 from lisa.identity.keys import KEY_TYPES, KeySet
 from lisa.identity.principal import Principal
 from lisa.identity.settings import IdentitySettings, ParameterReader, read_parameter
+from lisa.tokens.format import is_api_token
+from lisa.tokens.lookup import ApiTokens, table_of
 
 MAX_TOKEN_BYTES = 16 * 1024
 CLOCK_SKEW = 30.0  # seconds
+# For so long a revoked API token may still be honoured here; API Gateway adds its 30 s.
+API_TOKEN_SECONDS = 25.0
 
 
 def bearer_token(header_value: str) -> str:
@@ -59,7 +63,10 @@ class TokenCache:
         return entry[1]
 
     def put(self, digest: bytes, principal: Principal, now: float) -> None:
-        until = min(principal.expires_at + CLOCK_SKEW, now + self._max_age)
+        if principal.token_id:
+            until = min(principal.expires_at, now + API_TOKEN_SECONDS)
+        else:
+            until = min(principal.expires_at + CLOCK_SKEW, now + self._max_age)
         with self._lock:
             while len(self._entries) >= self._size:
                 del self._entries[next(iter(self._entries))]
@@ -67,7 +74,7 @@ class TokenCache:
 
 
 class TokenVerifier:
-    """Verifies tokens of one issuer. Safe to use from several threads."""
+    """Verifies sign-ins of one issuer, and API tokens. Safe to use from several threads."""
 
     def __init__(
         self,
@@ -75,19 +82,22 @@ class TokenVerifier:
         *,
         keys: KeySet | None = None,
         cache: TokenCache | None = None,
+        api_tokens: ApiTokens | None = None,
         parameters: ParameterReader = read_parameter,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._keys = keys or KeySet(settings.issuer, settings.jwks_url)
         self._cache = TokenCache() if cache is None else cache
+        self.api_tokens = api_tokens
         self._parameters = parameters
         self._client_id = settings.client_id
         self._clock = clock
 
     @classmethod
     def from_settings(cls, settings: IdentitySettings) -> "TokenVerifier":
-        return cls(settings)
+        table = settings.tokens_table
+        return cls(settings, api_tokens=ApiTokens(lambda: table_of(table)) if table else None)
 
     def cached(self, token: bytes) -> Principal | None:
         """The principal of a token verified before; never waits for anything."""
@@ -97,16 +107,26 @@ class TokenVerifier:
         """The principal that the token speaks for.
 
         Raises Unauthenticated when the token is not to be trusted, Forbidden when its user is outside the
-        group that may use this deployment, Unavailable when the issuer's keys could never be fetched.
-        May wait for a fetch of the keys.
+        group that may use this deployment, Unavailable when the issuer's keys could never be fetched, or the
+        table of API tokens cannot be read. May wait for either.
         """
         digest = _digest(token)
         known = self._cache.get(digest, self._clock())
         if known is not None:
             return known
-        principal = self._principal(self._claims(token))
+        principal = (
+            self._api_principal(token, digest)
+            if is_api_token(token)
+            else self._principal(self._claims(token))
+        )
         self._cache.put(digest, principal, self._clock())
         return principal
+
+    def _api_principal(self, token: str, digest: bytes) -> Principal:
+        if self.api_tokens is None:
+            raise Unauthenticated("API tokens are not used here; sign in.")
+        found = self.api_tokens.find(token, digest.hex())
+        return self._speaker(found.user, frozenset(found.groups), float(found.expires_at), found.uuid)
 
     def _claims(self, token: str) -> dict[str, Any]:
         if len(token) > MAX_TOKEN_BYTES or not token.isascii():
@@ -181,6 +201,10 @@ class TokenVerifier:
         if user is None:
             raise Unauthenticated("The token names no user.")
         groups = groups_of(claims, self._settings.groups_claim)
+        return self._speaker(user, groups, claims["exp"])
+
+    def _speaker(self, user: str, groups: frozenset[str], expires_at: float, token_id: str = "") -> Principal:
+        """What their groups make of somebody, however they have been recognised."""
         is_admin = self._settings.admin_group in groups
         if self._settings.user_group and self._settings.user_group not in groups and not is_admin:
             raise Forbidden(f"You need to be in the group {self._settings.user_group} to use this service.")
@@ -188,8 +212,9 @@ class TokenVerifier:
             user=user,
             groups=groups,
             is_admin=is_admin,
-            expires_at=claims["exp"],
+            expires_at=expires_at,
             is_rag_admin=self._settings.rag_admin_group in groups,
+            token_id=token_id,
         )
 
 
