@@ -361,6 +361,7 @@ def running(
     read_secret: Callable[[str], str] | None = None,
     store: MemoryStore | None = None,
     real_store: Any = None,
+    verifier: TokenVerifier | None = None,
     litellm_command: tuple[str, ...] = (),
     prepare_seconds: float = 3600,
     **settings: Any,
@@ -384,10 +385,10 @@ def running(
         for item in (routes or (lambda port: [route("m", port=port)]))(upstream.port):
             store.listed[item.model_id] = item
         access_log, queue = AccessLog(log), MemoryQueue()
-        verifier = TokenVerifier(options.identity, keys=KeySet(ISSUER.url, "http://keys", fetch=ISSUER.fetch))
+        keys = KeySet(ISSUER.url, "http://keys", fetch=ISSUER.fetch)
         application = Application(
             options,
-            verifier=verifier,
+            verifier=verifier or TokenVerifier(options.identity, keys=keys),
             open_store=lambda: real_store or store,
             access_log=access_log,
             poll_seconds=0.02,

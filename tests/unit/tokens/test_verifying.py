@@ -2,57 +2,24 @@
 
 import hashlib
 import threading
-from dataclasses import replace
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
 from lisa.errors import Forbidden, Unauthenticated, Unavailable
 from lisa.identity import IdentitySettings, TokenVerifier
 from lisa.identity.tokens import API_TOKEN_SECONDS
 from lisa.tokens.format import new_token
 from lisa.tokens.lookup import MAX_UNKNOWN, UNKNOWN_SECONDS, ApiTokens
-from lisa.tokens.record import ApiToken
 from lisa.tokens.used import GRANULARITY, MAX_KNOWN, LastUsed
 
 from tests.unit.identity.issuer import CLIENT, Clock, Issuer
+from tests.unit.tokens.rows import Rows
 
 NOW = 1_800_000_000.0
 
 
-class Rows:
-    """The tokens table, in memory; counts the questions."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, ApiToken] = {}
-        self.asked: list[str] = []
-        self.used: list[tuple[str, int]] = []
-        self.down = False
-
-    def add(self, *groups: str, **changes: object) -> str:
-        token = new_token()
-        digest = hashlib.sha256(token.encode()).hexdigest()
-        row = ApiToken(
-            digest=digest, uuid=f"uuid-{len(self.rows)}", name="n", user="alice", groups=groups, is_system=False,
-            created_at=0, created_by="alice", expires_at=int(NOW) + 3600,
-        )  # fmt: skip
-        self.rows[digest] = replace(row, **changes)
-        return token
-
-    def by_digest(self, digest: str) -> ApiToken | None:
-        self.asked.append(digest)
-        if self.down:
-            raise EndpointConnectionError(endpoint_url="https://dynamodb")
-        return self.rows.get(digest)
-
-    def mark_used(self, uuid: str, at: int, expires_at: int) -> None:
-        if self.down:
-            raise EndpointConnectionError(endpoint_url="https://dynamodb")
-        self.used.append((uuid, at))
-
-
 @pytest.fixture
 def rows():
-    return Rows()
+    return Rows(NOW)
 
 
 @pytest.fixture

@@ -70,15 +70,24 @@ class KeySet:
         self._tried_at: float | None = None
         self._lock = threading.Lock()
 
-    def find(self, kid: str) -> jwt.PyJWK | None:
-        """The key of that name, or None; raises Unavailable when no keys could ever be fetched."""
-        key = self._keys.get(kid)
+    def find(self, kid: str | None) -> jwt.PyJWK | None:
+        """The key of that name, or None; raises Unavailable when no keys could ever be fetched.
+
+        A token need not name its key where the issuer has only one (OpenID Connect Core 1.0, 10.1).
+        """
+        key = self._at_hand(kid)
         if key is not None and not self._stale():
             return key
         self._refresh()
         if self._fetched_at is None:
             raise Unavailable("The sign-in service cannot be reached to check the token.", retry_after=5)
-        return self._keys.get(kid)
+        return self._at_hand(kid)
+
+    def _at_hand(self, kid: str | None) -> jwt.PyJWK | None:
+        keys = self._keys
+        if kid is None:
+            return next(iter(keys.values())) if len(keys) == 1 else None
+        return keys.get(kid)
 
     def _stale(self) -> bool:
         return self._fetched_at is None or self._clock() - self._fetched_at > self._max_age

@@ -28,6 +28,22 @@ def test_before_the_first_up_commands_say_so(command: str, capsys: Capture) -> N
     assert output.err == f"lisa {command}: There is no local cloud yet: start one with `lisa up`.\n"
 
 
+@pytest.mark.parametrize("action", [["create", "--name", "x"], ["list"], ["revoke", "some-uuid"]])
+def test_what_is_done_with_tokens_needs_a_cloud_too(action: list[str], capsys: Capture) -> None:
+    assert cli.main(["token", *action]) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err == "lisa token: There is no local cloud yet: start one with `lisa up`.\n"
+
+
+@pytest.mark.parametrize("arguments", [["create", "--name", "x"], ["list"], []])
+def test_a_user_may_be_named_before_or_after_what_is_done(arguments: list[str]) -> None:
+    parse = cli._parser().parse_args
+    assert parse(["token", *arguments]).user == "admin"
+    assert parse(["token", "--user", "alice", *arguments]).user == "alice"
+    assert parse(["token", *arguments, "--user", "alice"]).user == "alice"
+
+
 @pytest.mark.parametrize("command", [["down"], ["reset", "--yes"]])
 def test_stopping_what_never_started_is_no_error(command: list[str], capsys: Capture) -> None:
     assert cli.main(command) == 0
