@@ -117,14 +117,14 @@ def test_every_request_that_was_handed_over_is_counted_once(programs, tmp_path):
             continue
         if line == "recording":
             recordings += 1
-            if killed_pollers < 12 and recordings % 4 == 0 and process in pollers:
+            if killed_pollers < 6 and recordings % 3 == 0 and process in pollers:
                 process.kill()  # in the middle of a batch
                 pollers.remove(process)
                 pollers.add(poller())
                 killed_pollers += 1
         elif line == "flushed":
             flushes[process] += 1
-            if killed_writers < 3 and flushes[process] == 10 and process in writers:
+            if killed_writers < 3 and flushes[process] == 6 and process in writers:
                 process.kill()  # another one takes its place
                 process.wait()
                 del writers[process]
@@ -134,7 +134,7 @@ def test_every_request_that_was_handed_over_is_counted_once(programs, tmp_path):
         elif line == "done":
             assert process.wait() == 0
             writers.pop(process)
-    assert (killed_pollers, killed_writers) == (12, 3)
+    assert (killed_pollers, killed_writers) == (6, 3)
 
     # Then the table holds what the journals say: all that was taken; of what was under way when a writer was
     # killed, what has reached the queue

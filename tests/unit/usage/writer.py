@@ -53,7 +53,7 @@ def main():
         recorder.add(
             (time.perf_counter(), people[at % 6], f"model{at % 2}", status, 0.01, 0.0, usage, at % 3, False)
         )
-        if at % 50 == 49:
+        if at % 100 == 99:
             recorder.flush()
             print("flushed", flush=True)
     while not recorder.flush():
