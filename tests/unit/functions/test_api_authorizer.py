@@ -2,13 +2,18 @@ import fnmatch
 import re
 
 import pytest
+from lisa import aws
 from lisa.api.authorizer import allow
 from lisa.api.caller import from_context
 from lisa.errors import Forbidden, Unauthenticated, Unavailable
 from lisa.identity.policy import RULES, Who
 from lisa.identity.principal import Principal
+from lisa.tokens.format import new_token
+from lisa.tokens.schema import CreateToken
+from lisa.tokens.service import TokenRules, TokenService
+from lisa.tokens.store import TokenStore
 
-from tests.unit.functions.conftest import Context
+from tests.unit.functions.conftest import TOKENS_TABLE, Context
 from tests.unit.functions.samples import logged, sample
 
 ALICE = Principal(
@@ -123,3 +128,28 @@ def test_somebody_outside_the_user_group_is_denied_everything_and_not_taken_for_
     assert statement["Effect"] == "Deny"
     assert all(resource.endswith("/*") for resource in statement["Resource"])
     assert not any(allows(policy, rule.method, rule.path) for rule in RULES)
+
+
+def test_an_api_token_is_looked_up_and_its_use_written_down_before_the_answer(load):
+    # Given a token of alice's in the table
+    module = load("api_authorizer")
+    store = TokenStore(TOKENS_TABLE, aws.dynamodb())
+    service = TokenService(TokenRules(), store)
+    made = service.create_own(ALICE, CreateToken(name="n", groups=["user"]))
+    event = sample("api_authorizer") | {"headers": {"Authorization": f"Bearer {made.token}"}}
+
+    # When
+    answer = module.handler(event, Context())
+
+    # Then
+    who = from_context(answer["context"])
+    assert (who.user, who.groups, who.token_id) == ("alice", {"user"}, made.token_uuid)
+    assert service.get(ALICE, made.token_uuid).last_used is not None
+
+
+def test_a_table_of_tokens_that_is_away_is_no_verdict_on_a_token(load):
+    module = load("api_authorizer")
+    aws.dynamodb().delete_table(TableName=TOKENS_TABLE)
+    event = sample("api_authorizer") | {"headers": {"Authorization": new_token()}}
+    with pytest.raises(Unavailable):
+        module.handler(event, Context())

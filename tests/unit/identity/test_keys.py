@@ -22,6 +22,14 @@ def test_a_given_address_of_the_keys_is_used_without_discovery(issuer):
     assert issuer.asked == ["http://127.0.0.1:4566/jwks"]
 
 
+def test_a_token_need_not_name_its_key_where_there_is_only_one(issuer):
+    keys = KeySet(issuer.url, fetch=issuer.fetch, clock=Clock())
+    assert keys.find(None) is None
+    issuer.keys.pop()
+    single = KeySet(issuer.url, fetch=issuer.fetch, clock=Clock())
+    assert single.find(None) is single.find("rsa-1")
+
+
 def test_an_unknown_key_name_is_looked_up_again_but_not_more_often_than_allowed(issuer):
     # Given keys that are known
     clock = Clock()
