@@ -67,6 +67,8 @@ class Gateway:
         # Others, so that no flood of made-up API tokens keeps a sign-in waiting for the table.
         self._lookups = ThreadPoolExecutor(max_workers=4, thread_name_prefix="lookup")
         self._inference, self._others = self._dispatch()
+        # To ask how long a prompt is uses nothing.
+        self._used = frozenset(path for path in self._inference if not path.endswith("/count_tokens"))
 
     def _dispatch(self) -> tuple[dict[str, Endpoint], dict[str, Answer]]:
         """What answers each rule's path; a rule without an answer is a mistake found at start."""
@@ -150,7 +152,7 @@ class Gateway:
         self._metrics.record(
             exchange.endpoint, exchange.model, exchange.status, seconds, first_byte, exchange.usage
         )
-        if exchange.endpoint in self._inference:
+        if exchange.endpoint in self._used:
             first_event = exchange.first_event_at
             self._usage.add(
                 (

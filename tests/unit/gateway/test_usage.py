@@ -153,9 +153,10 @@ def test_nobody_is_counted_without_a_name(gateway, used):
     assert (entry.of, entry.value, entry.requests) == (None, "", 2)
 
 
-def test_lists_health_and_unknown_paths_are_no_use(gateway, used):
+def test_lists_health_lengths_of_prompts_and_unknown_paths_are_no_use(gateway, used):
     for path in ("/v1/models", "/health", "/v1/nothing", "/v1/chat/completions"):
         gateway.request("GET", path)
+    gateway.request("POST", "/v1/messages/count_tokens", body={"model": "m", "messages": []})
     gateway.chat()
     assert used()["m"].requests == 1
     assert sum(e.requests for m in gateway.queue.messages for e in m.entries if e.by == "user") == 1
@@ -289,6 +290,17 @@ def test_what_is_sent_again_after_a_lost_answer_has_the_same_id():
     assert first == again
     assert second.id != first.id
     assert queue.requests() == 2
+
+
+def test_what_an_api_token_uses_is_its_own_and_its_users():
+    queue = Flaky()
+    recorder = UsageRecorder(lambda: queue)
+    recorder.add(record(token_id="t1"))
+    recorder.add(record())
+    assert recorder.flush()
+    found = {(e.of, e.by, e.value): e.requests for m in queue.sent for e in m.entries}
+    assert found[None, "token", "t1"] == found["alice", "token", "t1"] == 1
+    assert found[None, "user", "alice"] == found["alice", "model", "m"] == 2
 
 
 def test_of_a_batch_only_what_was_not_taken_is_sent_again():
