@@ -12,6 +12,7 @@ from lisa_gateway.access_log import AccessLog
 from lisa_gateway.catalogue import POLL_SECONDS, Catalogue, Store, Watcher
 from lisa_gateway.forwarding import Forwarder
 from lisa_gateway.gateway import Gateway
+from lisa_gateway.guardrails import Guards
 from lisa_gateway.http.client import Pool
 from lisa_gateway.http.server import Server
 from lisa_gateway.litellm_process import COMMAND as LITELLM_COMMAND
@@ -35,6 +36,7 @@ class Application:
         read_secret: ReadSecret,
         open_usage_queue: Callable[[], Queue],
         access_log: AccessLog | None = None,
+        guards: Guards | None = None,
         poll_seconds: float = POLL_SECONDS,
         prepare_seconds: float = PREPARE_SECONDS,
         litellm_command: tuple[str, ...] = LITELLM_COMMAND,
@@ -46,6 +48,7 @@ class Application:
         self._pool = Pool()
         self._access_log = access_log or AccessLog()
         self.usage = UsageRecorder(open_usage_queue)
+        self._guards = guards or Guards()
         self.catalogue = Catalogue()
         self.metrics = Metrics()
         self.litellm = LiteLLM(
@@ -62,6 +65,7 @@ class Application:
             metrics=self.metrics,
             access_log=self._access_log,
             usage=self.usage,
+            guards=self._guards,
             base_path=settings.base_path,
         )
         self.server = Server(self.gateway.handle, self.gateway.refuse, max_body_bytes=settings.max_body_bytes)
@@ -109,6 +113,7 @@ class Application:
         with contextlib.suppress(asyncio.CancelledError):
             await self.litellm.close()
         self._pool.close()
+        self._guards.close()
         self._access_log.close()
         if self._api_tokens is not None:
             self._api_tokens.used.close()

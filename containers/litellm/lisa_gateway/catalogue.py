@@ -26,11 +26,12 @@ APPLY_SECONDS = 30.0
 class LiveRoute:
     """A route with everything that a request needs, made ready once."""
 
-    __slots__ = ("address", "allowed", "heads", "needs_litellm", "route")
+    __slots__ = ("address", "allowed", "guardrails", "heads", "needs_litellm", "route")
 
     def __init__(self, route: Route) -> None:
         self.route = route
         self.allowed = frozenset(route.allowed_groups)
+        self.guardrails = route.guardrails
         self.address = Address()
         # The request's head for each endpoint that the engine speaks; what is missing goes through LiteLLM.
         self.heads: dict[str, bytes] = {}

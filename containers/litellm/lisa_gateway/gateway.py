@@ -20,6 +20,8 @@ from lisa_gateway.answers import Dialect, send_error, send_json
 from lisa_gateway.catalogue import Catalogue, LiveRoute
 from lisa_gateway.endpoints import ENDPOINTS, Endpoint
 from lisa_gateway.forwarding import Call, Forwarder
+from lisa_gateway.guardrails import Guard, Guards, Held
+from lisa_gateway.http.client import Address
 from lisa_gateway.http.exchange import Exchange
 from lisa_gateway.listing import model_documents, model_info
 from lisa_gateway.litellm_process import LiteLLM
@@ -43,7 +45,7 @@ Answer = Callable[[Exchange, Principal | None], Awaitable[None]]
 class Gateway:
     """Answers exchanges. Knows nothing of sockets, AWS or the LiteLLM process."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its parts, each by name
         self,
         *,
         verifier: TokenVerifier,
@@ -53,6 +55,7 @@ class Gateway:
         metrics: Metrics,
         access_log: AccessLog,
         usage: UsageRecorder,
+        guards: Guards,
         base_path: str = "",
     ) -> None:
         self._verifier = verifier
@@ -62,6 +65,7 @@ class Gateway:
         self._metrics = metrics
         self._access_log = access_log
         self._usage = usage
+        self._guards = guards
         self._base_path = base_path
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="verify")
         # Others, so that no flood of made-up API tokens keeps a sign-in waiting for the table.
@@ -227,17 +231,26 @@ class Gateway:
 
     async def _infer(self, exchange: Exchange, endpoint: Endpoint, principal: Principal) -> None:
         repair: Repair | None = None
+        guard: Guard | None = None
         if endpoint.multipart:
             form = multipart.parse(exchange.headers.get(b"content-type", b""), exchange.body)
             for name in form.names():
                 if forbidden(name):
                     raise not_allowed(name)
             live = self._usable(exchange, endpoint, form.model(), principal)
+            if live.guardrails:
+                guard = self._guards.guard(live.guardrails, exchange, endpoint, principal)
+                if guard is not None and not await guard.admits_form(form):
+                    return
             kind, body, drop_usage = form.content_type, form.encode(), False
         else:
             document = parse_object(exchange.body)
             live = self._usable(exchange, endpoint, model_of(document), principal)
             check_fields(document, endpoint)
+            if live.guardrails:
+                guard = self._guards.guard(live.guardrails, exchange, endpoint, principal)
+                if guard is not None and not await guard.admits(document):
+                    return
             drop_usage = _ask_for_usage(document) if endpoint.asks_usage else False
             kind, body = b"application/json", orjson.dumps(document)
             if _speaks_llamacpp(live):
@@ -247,14 +260,7 @@ class Gateway:
                     request_id=exchange.request_id.decode(),
                     created=int(time.time()),
                 )
-        head = live.heads.get(endpoint.name)
-        if head is not None:
-            address = live.address
-        else:
-            address, head = self._litellm.way(live, endpoint)
-            for header in (b"anthropic-version", b"anthropic-beta"):
-                if endpoint.dialect is Dialect.ANTHROPIC and header in exchange.headers:
-                    head += b"%b: %b\r\n" % (header, exchange.headers[header])
+        address, head = self._way(exchange, endpoint, live)
         request = b"%bcontent-type: %b\r\nx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b" % (
             head,
             kind,
@@ -262,7 +268,32 @@ class Gateway:
             len(body),
             body,
         )
-        await self._forwarder.forward(Call(exchange, endpoint, live, address, request, drop_usage, repair))
+        call = Call(exchange, endpoint, live, address, request, drop_usage, repair)
+        if guard is None or not guard.holds:
+            await self._forwarder.forward(call)
+        else:
+            await self._forward_held(call, guard)
+
+    def _way(self, exchange: Exchange, endpoint: Endpoint, live: LiveRoute) -> tuple[Address, bytes]:
+        """Where the request goes, and the start of its head."""
+        head = live.heads.get(endpoint.name)
+        if head is not None:
+            return live.address, head
+        address, head = self._litellm.way(live, endpoint)
+        for header in (b"anthropic-version", b"anthropic-beta"):
+            if endpoint.dialect is Dialect.ANTHROPIC and header in exchange.headers:
+                head += b"%b: %b\r\n" % (header, exchange.headers[header])
+        return address, head
+
+    async def _forward_held(self, call: Call, guard: Guard) -> None:
+        """Keeps the whole answer back until the guardrails have judged it."""
+        exchange = call.exchange
+        call.exchange = held = Held(exchange)
+        try:
+            await self._forwarder.forward(call)
+        finally:
+            held.settle(exchange)
+        await guard.release(held)
 
     def _usable(self, exchange: Exchange, endpoint: Endpoint, model: str, principal: Principal) -> LiveRoute:
         live = self._visible(model, principal)

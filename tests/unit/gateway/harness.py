@@ -13,12 +13,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import uvloop
+from lisa.guardrails.definition import Guardrail
 from lisa.identity import IdentitySettings, TokenVerifier
 from lisa.identity.keys import KeySet
 from lisa.models.routes import HostedTarget, ProviderTarget, Route
 from lisa.usage.message import Message
 from lisa_gateway.access_log import AccessLog
 from lisa_gateway.application import Application
+from lisa_gateway.guardrails import Guards
 from lisa_gateway.settings import Settings
 
 from tests.unit.identity.issuer import CLIENT, Issuer
@@ -213,6 +215,7 @@ def route(
     target: HostedTarget | ProviderTarget | None = None,
     port: int = 1,
     engine: str = "llamacpp",
+    guardrails: tuple[Guardrail, ...] = (),
 ) -> Route:
     hosted = HostedTarget(
         engine=engine, base_url=f"http://127.0.0.1:{port}", host_header=f"{model_id}.internal"
@@ -229,6 +232,7 @@ def route(
         context_window=2048,
         created_at=1_700_000_000,
         target=target or hosted,
+        guardrails=guardrails,
     )
 
 
@@ -364,6 +368,7 @@ def running(
     verifier: TokenVerifier | None = None,
     litellm_command: tuple[str, ...] = (),
     prepare_seconds: float = 3600,
+    guards: Guards | None = None,
     **settings: Any,
 ) -> Iterator[Running]:
     """Starts a gateway; `routes` is given the upstream's port."""
@@ -393,6 +398,7 @@ def running(
             access_log=access_log,
             poll_seconds=0.02,
             open_usage_queue=lambda: queue,
+            guards=guards,
             read_secret=read_secret or (lambda arn: f"sk-of-{arn}"),
             litellm_command=litellm_command,
             prepare_seconds=prepare_seconds,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from lisa.errors import Conflict
+from lisa.guardrails.definition import Guardrail
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -65,6 +66,7 @@ class Route:
     allowed_groups: tuple[str, ...] = ()
     context_window: int | None = None
     created_at: int = 0
+    guardrails: tuple[Guardrail, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +244,7 @@ def _item(route: Route) -> dict[str, Any]:
         "allowedGroups": list(route.allowed_groups),
         "contextWindow": route.context_window,
         "createdAt": route.created_at,
+        "guardrails": [guardrail.item() for guardrail in route.guardrails],
     }
 
 
@@ -264,4 +267,6 @@ def _route(item: Mapping[str, Any]) -> Route:
         allowed_groups=tuple(item.get("allowedGroups") or ()),
         context_window=int(window) if window is not None else None,
         created_at=int(item.get("createdAt") or 0),
+        # Routes from before there were guardrails have none.
+        guardrails=tuple(Guardrail.from_item(each) for each in item.get("guardrails") or ()),
     )

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -15,6 +16,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from lisa.errors import InvalidRequest
+from lisa.guardrails.definition import GuardrailDefinition, keyed_by_name
 from lisa.models.engines import Engine
 from lisa.models.routes import Mode
 
@@ -137,6 +139,10 @@ class LoadBalancerConfig(_Part):
     health_check_config: LoadBalancerHealthCheck
 
 
+# Upstream's map: what the keys are does not matter, they are read back as `guardrail-<its name>`.
+Guardrails = Annotated[dict[str, GuardrailDefinition], AfterValidator(keyed_by_name)]
+
+
 def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
@@ -152,7 +158,7 @@ class ModelDefinition(_Part):
     streaming: bool = False
     features: list[Feature] | None = None
     allowed_groups: list[GroupName] | None = None
-    guardrails_config: dict[str, Any] | None = None
+    guardrails_config: Guardrails | None = None
     context_window: PositiveInt | None = None
     mode: Mode | None = None
     hosting_type: Annotated[HostingType, BeforeValidator(_lower)] = "third_party"
@@ -190,11 +196,14 @@ class ModelDefinition(_Part):
             )
         if self.model_type == "videogen":
             raise InvalidRequest("Video models cannot be served yet.", field="modelType")
-        if self.guardrails_config:
-            raise InvalidRequest(
-                "guardrailsConfig would not be enforced by this version: leave it out.",
-                field="guardrailsConfig",
-            )
+        if self.model_type in ("embedding", "imagegen") or self.route_mode == "audio_speech":
+            for guardrail in (self.guardrails_config or {}).values():
+                if guardrail.mode == "post_call":
+                    raise InvalidRequest(
+                        f"The guardrail {guardrail.guardrail_name!r} cannot read what this model answers, "
+                        "which is no text: use the mode pre_call.",
+                        field="guardrailsConfig",
+                    )
         given = [name for name in HOSTING_FIELDS if getattr(self, _snake(name)) is not None]
         missing = [name for name in HOSTING_FIELDS if name not in given]
         if (given or self.hosting_type == "lisa_hosted") and missing:

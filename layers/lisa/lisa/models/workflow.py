@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lisa.errors import Conflict, LisaError
+from lisa.guardrails.definition import Guardrail
 from lisa.models import health, naming
 from lisa.models.priorities import PriorityStore
 from lisa.models.record import WORKFLOW_MARGIN, ModelRecord
@@ -107,6 +108,7 @@ class RouteModel:
             allowed_groups=tuple(definition.allowed_groups or ()),
             context_window=definition.context_window,
             created_at=record.created_at,
+            guardrails=tuple(map(Guardrail.of, (definition.guardrails_config or {}).values())),
         )
 
 
