@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from lisa.identity import Rule
+from lisa.identity import RULES, Rule
 from lisa_gateway.endpoints import ENDPOINTS
 
 TEAM_MODEL = "matrix-team-a"
@@ -118,3 +118,9 @@ def _gateway(rule: Rule) -> Sample | None:
     else:
         kind, body = JSON, _json({"model": TEAM_MODEL})
     return Sample(rule.path, (400,), body, kind, Sight.TEAM_A)
+
+
+def without_a_rule() -> set[tuple[str, str]]:
+    """Calls of routes that the policy does not know."""
+    known = {(rule.method, rule.path) for rule in RULES}
+    return (set(_API) | {("GET", path) for path in _GATEWAY}) - known

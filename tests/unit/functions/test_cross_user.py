@@ -73,6 +73,7 @@ def written(identifier: str) -> set[str]:
 def test_every_path_that_names_an_object_is_tried():
     missing = set(NAMED) - set(OBJECTS)
     assert not missing, f"say in OBJECTS how alice gets what these name: {sorted(missing)}"
+    assert set(OBJECTS) <= set(NAMED)
 
 
 @pytest.mark.parametrize("other", OTHERS)

@@ -3,14 +3,18 @@
 from collections.abc import Iterator
 
 import pytest
-from lisa.identity import RULES
+from lisa.identity import RULES, IdentitySettings, TokenVerifier
+from lisa.identity.keys import KeySet
+from lisa.tokens.format import new_token
+from lisa.tokens.lookup import ApiTokens
 
 from tests.access.asking import Client, complaints
 from tests.access.callers import CREDENTIALS, NO_TOKEN, Caller, Cell, person
 from tests.access.forgeries import Forge
 from tests.access.samples import TEAM_MODEL, sample_for
 from tests.unit.gateway.harness import ISSUER, Running, route, running
-from tests.unit.identity.issuer import RSA_KEY
+from tests.unit.identity.issuer import CLIENT, RSA_KEY
+from tests.unit.tokens.rows import Rows
 
 RULES_HERE = [rule for rule in RULES if rule.door == "gateway"]
 FORGE = Forge(RSA_KEY, "rsa-1", ISSUER.id_claims(**{"cognito:username": "root", "cognito:groups": ["admin"]}))
@@ -38,9 +42,42 @@ PEOPLE = [
 ]
 
 
+ROWS = Rows()
+
+
+def by_key(name: str, user: str, *groups: str, **changes: object) -> Caller:
+    return Caller(name, ROWS.add(*groups, user=user, **changes), person(user, *groups))
+
+
+PEOPLE += [
+    by_key("alice, by an API token", "alice", "user", "team-a"),
+    by_key("alice, by an API token without the team", "alice", "user"),
+    by_key("bob, by an API token", "bob", "user", "team-b"),
+    by_key("root, by an API token", "root", "admin"),
+    by_key("a system token", "robot", "team-a", is_system=True),
+]
+GOOD_KEY = PEOPLE[-2].token
+FORGED += [
+    Caller("an expired API token", ROWS.add("admin", expires_at=1)),
+    Caller("an API token whose maker's is revoked", ROWS.add("admin", ancestors=("0" * 64,))),
+    Caller("an API token that nobody has issued (or that was revoked)", new_token()),
+    Caller("an API token cut off", GOOD_KEY[:-1]),
+    Caller(
+        "an API token with a letter changed",
+        GOOD_KEY[:10] + ("A" if GOOD_KEY[10] != "A" else "B") + GOOD_KEY[11:],
+    ),
+]
+
+
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[Running]:
-    with running(routes=lambda port: [route(TEAM_MODEL, groups=("team-a",), port=port)]) as value:
+    verifier = TokenVerifier(
+        IdentitySettings(issuer=ISSUER.url, client_id=CLIENT),
+        keys=KeySet(ISSUER.url, "http://keys", fetch=ISSUER.fetch),
+        api_tokens=ApiTokens(lambda: ROWS),
+    )
+    routes = lambda port: [route(TEAM_MODEL, groups=("team-a",), port=port)]  # noqa: E731
+    with running(verifier=verifier, routes=routes) as value:
         yield value
 
 
