@@ -1,4 +1,4 @@
-"""Each minute: models whose workflow was lost are tried again or settled; stacks without a model are removed."""
+"""Each minute: models whose workflow was lost are tried again or settled; stacks and keys without a model go."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ from lisa import aws
 from lisa.models.executions import Executions
 from lisa.models.reconcile import Reconciler
 from lisa.models.routes import RouteStore
+from lisa.models.secrets import ProviderKeys
 from lisa.models.stacks import ModelStacks
 from lisa.models.store import ModelStore
 from lisa.observability import logger, traced
@@ -18,6 +19,7 @@ reconcile = Reconciler(
     Executions(settings, aws.step_functions()),
     ModelStacks(settings, aws.cloudformation()),
     RouteStore(settings.models_table, aws.dynamodb()),
+    ProviderKeys(settings.deployment, aws.secrets_manager()),
 )
 
 

@@ -148,5 +148,5 @@ def test_the_reconciler_reports_what_it_did(invoke, store):
     report = invoke("model_reconcile", sample("model_reconcile"))
 
     # Then
-    assert report == {"retried": ["lost"], "gave_up": [], "orphans": [], "failed": []}
+    assert report == {"retried": ["lost"], "gave_up": [], "orphans": [], "keys": [], "failed": []}
     assert store.get("lost").attempt == 2

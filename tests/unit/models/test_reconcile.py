@@ -1,6 +1,10 @@
+import time
+
 import pytest
-from lisa.models.reconcile import MAX_ATTEMPTS, SETTLE_SECONDS, Reconciler
+from lisa import aws as clients
+from lisa.models.reconcile import KEY_SECONDS, MAX_ATTEMPTS, SETTLE_SECONDS, Reconciler
 from lisa.models.routes import HostedTarget, Route
+from lisa.models.secrets import ProviderKeys
 from lisa.models.stacks import StackView
 from lisa.settings import Settings
 
@@ -11,11 +15,16 @@ SETTINGS = Settings(model_start_timeout=600)
 
 
 @pytest.fixture
-def reconcile(models, routes, clock):
+def keys(aws):
+    return ProviderKeys("lisa", clients.secrets_manager())
+
+
+@pytest.fixture
+def reconcile(models, routes, clock, keys):
     def run(state="unknown", error=None, stacks=None):
         executions = FakeExecutions(answer=(state, error))
         return Reconciler(
-            SETTINGS, models, executions, stacks or FakeStacks(), routes, clock=clock
+            SETTINGS, models, executions, stacks or FakeStacks(), routes, keys, clock=clock
         )().as_dict()
 
     return run
@@ -62,7 +71,7 @@ def test_a_row_just_written_has_its_moment(reconcile, models, clock):
 @pytest.mark.parametrize("status", ["InService", "Failed", "Stopped"])
 def test_a_settled_row_is_not_looked_at(reconcile, models, clock, status):
     add(models, clock, status=status, left=-1)
-    assert reconcile("unknown") == {"retried": [], "gave_up": [], "orphans": [], "failed": []}
+    assert reconcile("unknown") == {"retried": [], "gave_up": [], "orphans": [], "keys": [], "failed": []}
 
 
 def test_after_the_last_attempt_the_row_says_why(reconcile, models, clock):
@@ -129,3 +138,27 @@ def test_trouble_with_one_model_keeps_nobody_from_the_others(reconcile, models, 
     # Then
     assert report["failed"] == ["stubborn"]
     assert report["orphans"] == ["forgotten"]
+
+
+def test_a_key_that_no_row_names_is_forgotten(reconcile, models, clock, keys):
+    # Given a key in use, one whose create lost against another, one without a row, and one that is not ours
+    used, lost, alone = keys.keep("m1", "k1"), keys.keep("m1", "k2"), keys.keep("m2", "k3")
+    other = ProviderKeys("other", clients.secrets_manager()).keep("m3", "k4")
+    add(models, clock, status="InService", secret_arn=used)
+    clock.now = time.time() + KEY_SECONDS
+
+    # When
+    report = reconcile()
+
+    # Then
+    assert sorted(report["keys"]) == ["m1", "m2"]
+    left = {secret["ARN"] for secret in clients.secrets_manager().list_secrets()["SecretList"]}
+    assert left == {used, other}
+    assert not {lost, alone} & left
+
+
+def test_a_key_just_stored_has_its_moment(reconcile, clock, keys):
+    keys.keep("m1", "k1")
+    clock.now = time.time() + KEY_SECONDS - 60
+    assert reconcile()["keys"] == []
+    assert len(clients.secrets_manager().list_secrets()["SecretList"]) == 1

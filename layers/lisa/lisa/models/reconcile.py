@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from lisa.models.executions import Executions
 from lisa.models.record import ModelRecord, time_allowed
 from lisa.models.routes import RouteStore
+from lisa.models.secrets import ProviderKeys
 from lisa.models.stacks import ModelStacks
 from lisa.models.store import ModelStore
 from lisa.observability import logger
@@ -16,6 +17,8 @@ from lisa.settings import Settings
 # A row just written has its execution started by the stream within moments.
 SETTLE_SECONDS = 20
 MAX_ATTEMPTS = 5
+# A key is stored moments before its model's row; by then no call of the API can still be between the two.
+KEY_SECONDS = 900
 
 
 @dataclass
@@ -25,6 +28,7 @@ class Report:
     retried: list[str] = field(default_factory=list)
     gave_up: list[str] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, list[str]]:
@@ -39,6 +43,7 @@ class Reconciler:
         executions: Executions,
         stacks: ModelStacks,
         routes: RouteStore,
+        keys: ProviderKeys,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -47,6 +52,7 @@ class Reconciler:
         self._executions = executions
         self._stacks = stacks
         self._routes = routes
+        self._keys = keys
         self._clock = clock
 
     def __call__(self) -> Report:
@@ -62,7 +68,19 @@ class Reconciler:
                 if self._store.get(model_id) is None:
                     self._stacks.delete(model_id)
                     report.orphans.append(model_id)
+        self._sweep_keys(report)
         return report
+
+    def _sweep_keys(self, report: Report) -> None:
+        """Forgets keys that no row names: the call that had stored one died before it could write the row."""
+        for key in self._keys.kept():
+            if self._clock() - key.created_at < KEY_SECONDS:
+                continue
+            with self._apart(key.model_id, report):
+                record = self._store.get(key.model_id)
+                if record is None or record.secret_arn != key.arn:
+                    self._keys.forget(key.arn)
+                    report.keys.append(key.model_id)
 
     @contextmanager
     def _apart(self, model_id: str, report: Report) -> Iterator[None]:

@@ -1,12 +1,23 @@
 """Keys of external providers. They live in Secrets Manager only, under a name that belongs to the model."""
 
 import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lisa.models.naming import secret_name
 
 if TYPE_CHECKING:
     from types_boto3_secretsmanager import SecretsManagerClient
+
+
+@dataclass(frozen=True, slots=True)
+class KeptKey:
+    """A key that is kept for a model; `created_at` in seconds since the epoch."""
+
+    arn: str
+    model_id: str
+    created_at: float
 
 
 class ProviderKeys:
@@ -28,6 +39,18 @@ class ProviderKeys:
             ],
         )
         return created["ARN"]
+
+    def kept(self) -> Iterator[KeptKey]:
+        """Every provider's key of this deployment."""
+        prefix = f"{self._deployment}/models/"
+        pages = self._client.get_paginator("list_secrets").paginate(
+            Filters=[{"Key": "name", "Values": [prefix]}]
+        )
+        for page in pages:
+            for secret in page["SecretList"]:
+                tags = {tag["Key"]: tag["Value"] for tag in secret.get("Tags", [])}
+                if secret["Name"].startswith(prefix) and "lisa:model" in tags:
+                    yield KeptKey(secret["ARN"], tags["lisa:model"], secret["CreatedDate"].timestamp())
 
     def forget(self, arn: str) -> None:
         """Deletes the key at once: nobody needs a provider's key back."""
