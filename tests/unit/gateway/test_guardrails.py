@@ -381,3 +381,15 @@ def test_a_guardrail_takes_effect_without_a_restart(gateway):
     assert gateway.chat(model="new", messages=say(MAIL)).json["lisa_guardrail_triggered"] is True
     gateway.store.remove("new")
     gateway.await_version()
+
+
+@pytest.mark.parametrize("type_", [[], {}, 7, None])
+def test_odd_types_of_parts_are_no_fault_of_ours(gateway, type_):
+    content = [{"type": type_, "source": {"type": type_}, "text": "x"}]
+    assert gateway.chat(model="pre", messages=[{"role": "user", "content": content}]).status == 200
+
+
+def test_a_text_too_long_to_be_read_in_time_is_not_let_through(gateway):
+    answer = gateway.chat(model="pre", messages=say("word " * 250_000))
+    assert (answer.status, answer.error["code"]) == (503, "guardrail_unavailable")
+    assert gateway.upstream.asked == []

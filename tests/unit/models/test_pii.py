@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lisa.guardrails.pii import LABELS, Span, apart, find, luhn, mod97
+from lisa.guardrails.pii import LABELS, OVERLAP, WINDOW, Span, apart, find, luhn, mod97
 
 AROUND = st.text(alphabet="xyz äß,;!?\n", max_size=20)
 DIGITS = "0123456789"
@@ -117,3 +117,9 @@ def test_spans_lie_in_the_text_in_order_and_apart(text):
 
 def test_spans_that_overlap_become_one():
     assert apart([Span(3, 9, "b"), Span(0, 4, "a"), Span(9, 10, "c")]) == [Span(0, 9, "a"), Span(9, 10, "c")]
+
+
+@pytest.mark.parametrize("at", [0, WINDOW - 30, WINDOW - 8, WINDOW, WINDOW + OVERLAP - 8, 3 * WINDOW - 1])
+def test_what_lies_across_two_windows_is_found_once(at):
+    text = "." * at + " jo.doe@example.org " + "." * WINDOW
+    assert found(text, "email") == ["jo.doe@example.org"]

@@ -19,6 +19,7 @@ PATTERN_SECONDS = 2.0
 # Bedrock takes 25 text units of 1000 characters; what lies across a cut is seen by both sides.
 PIECE, OVERLAP = 24_000, 500
 MAX_PIECES = 20
+MAX_CHARACTERS = 1_000_000
 _AWS = Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "total_max_attempts": 1})
 
 
@@ -35,6 +36,8 @@ class Judges:
 
     def judge(self, guardrail: Guardrail, texts: Sequence[str], source: Source) -> Spans:
         """What was found in each text. Raises Blocked, and anything else when there is no verdict."""
+        if guardrail.identifier.startswith("builtin:"):
+            _check_length(texts, MAX_CHARACTERS)
         if guardrail.identifier == BUILTIN_PII:
             return [find(text, guardrail.kinds) for text in texts]
         if guardrail.identifier == BUILTIN_PATTERNS:
@@ -47,9 +50,8 @@ class Judges:
     def _ask_bedrock(self, guardrail: Guardrail, text: str, source: Source) -> None:
         if not text:
             return
+        _check_length([text], PIECE * MAX_PIECES)
         pieces = [text[at : at + PIECE + OVERLAP] for at in range(0, len(text), PIECE)]
-        if len(pieces) > MAX_PIECES:
-            raise OverflowError(f"the text has {len(text)} characters")
         client = self._client(guardrail)
         for piece in pieces:
             answer = client.apply_guardrail(
@@ -71,6 +73,13 @@ class Judges:
         if client is None:
             client = self._bedrock[region] = self._open_bedrock(region)
         return client
+
+
+def _check_length(texts: Sequence[str], most: int) -> None:
+    """What would take longer than there is time for is not begun: a thread cannot be stopped."""
+    length = sum(map(len, texts))
+    if length > most:
+        raise OverflowError(f"the text has {length} characters, more than {most}")
 
 
 def bedrock(region: str | None) -> Any:

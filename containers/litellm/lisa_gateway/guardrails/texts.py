@@ -148,7 +148,7 @@ def _refuse_unreadable(value: dict[str, Any]) -> None:
     if isinstance(kind, str) and kind in _UNREADABLE_TYPES:
         raise Unreadable(f"a part of the type `{kind}`")
     source = value.get("source")
-    if isinstance(source, dict) and source.get("type") in _UNREADABLE_SOURCES:
+    if isinstance(source, dict) and str(source.get("type")) in _UNREADABLE_SOURCES:
         raise Unreadable("a part that is no text")
     for name in _UNREADABLE_FIELDS & value.keys():
         if value[name] is not None:
@@ -181,7 +181,8 @@ class AnswerTexts:
         root: Place = ()
         if event and isinstance(document, dict):
             root = tuple(
-                document.get(name) for name in ("type", "item_id", "output_index", "content_index", "index")
+                str(document.get(name))
+                for name in ("type", "item_id", "output_index", "content_index", "index")
             )
         waiting: list[tuple[Any, Place, Any, Any]] = [(document, root, None, None)]
         while waiting:
@@ -206,7 +207,7 @@ class AnswerTexts:
             elif isinstance(value, list):
                 for position in range(len(value) - 1, -1, -1):
                     item = value[position]
-                    index = item.get("index", position) if isinstance(item, dict) else position
+                    index = str(item.get("index", position)) if isinstance(item, dict) else position
                     waiting.append((item, (*place, index), position, value))
             elif "input" in place and value is not None and not isinstance(value, bool):
                 # What a model hands to a tool may be a number.
