@@ -9,10 +9,13 @@ import boto3
 import uvloop
 from botocore.config import Config
 from lisa.identity import TokenVerifier
+from lisa.limits.counters import CounterStore
+from lisa.limits.store import LimitStore
 from lisa.models.routes import RouteStore
 
 from lisa_gateway.access_log import configure_logging
 from lisa_gateway.application import Application
+from lisa_gateway.limits import Limits
 from lisa_gateway.settings import Settings
 from lisa_gateway.usage import SqsQueue
 
@@ -23,6 +26,21 @@ _AWS = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "t
 
 # The usage's thread tries again by itself, and has a second from one flush to the next.
 _QUEUE = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 1})
+
+
+# Requests may wait for it; there is a rule for when it does not answer. Nothing is tried twice: additions would count
+# twice when an answer is lost.
+_LIMITS = Config(
+    connect_timeout=1,
+    read_timeout=1,
+    retries={"mode": "standard", "total_max_attempts": 1},
+    max_pool_connections=16,
+)
+
+
+def open_limits(table: str) -> tuple[LimitStore, CounterStore]:
+    client = boto3.session.Session().client("dynamodb", config=_LIMITS)
+    return LimitStore(table, client), CounterStore(table, client)
 
 
 def read_secret(arn: str) -> str:
@@ -44,6 +62,7 @@ async def serve(settings: Settings) -> None:
             settings.models_table, boto3.session.Session().client("dynamodb", config=_AWS)
         ),
         read_secret=read_secret,
+        limits=Limits(lambda: open_limits(settings.limits_table)),
         open_usage_queue=lambda: SqsQueue(
             settings.usage_queue_url, boto3.session.Session().client("sqs", config=_QUEUE)
         ),

@@ -15,6 +15,7 @@ from lisa_gateway.gateway import Gateway
 from lisa_gateway.guardrails import Guards
 from lisa_gateway.http.client import Pool
 from lisa_gateway.http.server import Server
+from lisa_gateway.limits import Limits
 from lisa_gateway.litellm_process import COMMAND as LITELLM_COMMAND
 from lisa_gateway.litellm_process import LiteLLM, ReadSecret
 from lisa_gateway.metrics import Metrics
@@ -37,6 +38,7 @@ class Application:
         open_usage_queue: Callable[[], Queue],
         access_log: AccessLog | None = None,
         guards: Guards | None = None,
+        limits: Limits | None = None,
         poll_seconds: float = POLL_SECONDS,
         prepare_seconds: float = PREPARE_SECONDS,
         litellm_command: tuple[str, ...] = LITELLM_COMMAND,
@@ -49,6 +51,7 @@ class Application:
         self._access_log = access_log or AccessLog()
         self.usage = UsageRecorder(open_usage_queue)
         self._guards = guards or Guards()
+        self.limits = limits
         self.catalogue = Catalogue()
         self.metrics = Metrics()
         self.litellm = LiteLLM(
@@ -66,6 +69,7 @@ class Application:
             access_log=self._access_log,
             usage=self.usage,
             guards=self._guards,
+            limits=limits,
             base_path=settings.base_path,
         )
         self.server = Server(self.gateway.handle, self.gateway.refuse, max_body_bytes=settings.max_body_bytes)
@@ -89,6 +93,8 @@ class Application:
         """Listens and starts to load the catalogue; the port in use."""
         self._access_log.start()
         self.usage.start()
+        if self.limits is not None:
+            self.limits.start()
         if self._api_tokens is not None:
             self._api_tokens.used.start()
         port = await self.server.listen(self._settings.host, self._settings.port)
@@ -109,6 +115,8 @@ class Application:
         await self._watcher.stop()
         await self.server.close(self._settings.drain_seconds if grace is None else grace)
         # Before what may take its time: if that is killed, nothing is lost.
+        if self.limits is not None:
+            await self.limits.close()
         await asyncio.to_thread(self.usage.close)
         with contextlib.suppress(asyncio.CancelledError):
             await self.litellm.close()

@@ -23,6 +23,7 @@ from lisa_gateway.forwarding import Call, Forwarder
 from lisa_gateway.guardrails import Guard, Guards, Held
 from lisa_gateway.http.client import Address
 from lisa_gateway.http.exchange import Exchange
+from lisa_gateway.limits import Limits
 from lisa_gateway.listing import model_documents, model_info
 from lisa_gateway.litellm_process import LiteLLM
 from lisa_gateway.metrics import Metrics
@@ -56,6 +57,7 @@ class Gateway:
         access_log: AccessLog,
         usage: UsageRecorder,
         guards: Guards,
+        limits: Limits | None,
         base_path: str = "",
     ) -> None:
         self._verifier = verifier
@@ -66,6 +68,7 @@ class Gateway:
         self._access_log = access_log
         self._usage = usage
         self._guards = guards
+        self._limits = limits
         self._base_path = base_path
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="verify")
         # Others, so that no flood of made-up API tokens keeps a sign-in waiting for the table.
@@ -157,6 +160,8 @@ class Gateway:
             exchange.endpoint, exchange.model, exchange.status, seconds, first_byte, exchange.usage
         )
         if exchange.endpoint in self._used:
+            if self._limits is not None:
+                self._limits.settle(exchange)
             first_event = exchange.first_event_at
             self._usage.add(
                 (
@@ -238,6 +243,7 @@ class Gateway:
                 if forbidden(name):
                     raise not_allowed(name)
             live = self._usable(exchange, endpoint, form.model(), principal)
+            await self._admit(exchange, principal)
             if live.guardrails:
                 guard = self._guards.guard(live.guardrails, exchange, endpoint, principal)
                 if guard is not None and not await guard.admits_form(form):
@@ -247,6 +253,7 @@ class Gateway:
             document = parse_object(exchange.body)
             live = self._usable(exchange, endpoint, model_of(document), principal)
             check_fields(document, endpoint)
+            await self._admit(exchange, principal)
             if live.guardrails:
                 guard = self._guards.guard(live.guardrails, exchange, endpoint, principal)
                 if guard is not None and not await guard.admits(document):
@@ -273,6 +280,13 @@ class Gateway:
             await self._forwarder.forward(call)
         else:
             await self._forward_held(call, guard)
+
+    async def _admit(self, exchange: Exchange, principal: Principal) -> None:
+        """Counts the request against its limits, or refuses it; waits only when that cannot be told here and now."""
+        if self._limits is not None:
+            waiting = self._limits.admit(exchange, principal, exchange.model)
+            if waiting is not None:
+                await self._limits.wait(exchange, principal, exchange.model, waiting)
 
     def _way(self, exchange: Exchange, endpoint: Endpoint, live: LiveRoute) -> tuple[Address, bytes]:
         """Where the request goes, and the start of its head."""
@@ -343,12 +357,16 @@ class Gateway:
     async def _alive(self, exchange: Exchange, _: Principal | None) -> None:
         send_json(exchange, {"status": "alive"})
 
+    @property
+    def _is_ready(self) -> bool:
+        return self._catalogue.loaded and (self._limits is None or self._limits.loaded)
+
     async def _health(self, exchange: Exchange, _: Principal | None) -> None:
-        ready = self._catalogue.loaded
+        ready = self._is_ready
         send_json(exchange, {"status": "OK" if ready else "UNHEALTHY"}, 200 if ready else 503)
 
     async def _ready(self, exchange: Exchange, _: Principal | None) -> None:
-        ready = self._catalogue.loaded
+        ready = self._is_ready
         document = {"status": "ready" if ready else "starting", "catalogue": max(self._catalogue.version, 0)}
         send_json(exchange, document, 200 if ready else 503)
 

@@ -15,6 +15,7 @@ class Settings:
     identity: IdentitySettings
     models_table: str
     usage_queue_url: str
+    limits_table: str = ""
     host: str = "0.0.0.0"  # noqa: S104 - the container's only way in is its load balancer
     port: int = 4000
     deployment: str = "lisa"
@@ -38,6 +39,9 @@ class Settings:
         queue = env.get("LISA_USAGE_QUEUE_URL", "")
         if not queue:
             raise ValueError("LISA_USAGE_QUEUE_URL is empty: set it to the URL of the usage queue")
+        limits = env.get("LISA_LIMITS_TABLE", "")
+        if not limits:
+            raise ValueError("LISA_LIMITS_TABLE is empty: set it to the name of the limits table")
         base_path = env.get("LISA_BASE_PATH", "").rstrip("/")
         if base_path and not base_path.startswith("/"):
             raise ValueError("LISA_BASE_PATH must begin with a slash")
@@ -45,6 +49,7 @@ class Settings:
             identity=IdentitySettings.from_environment(env),
             models_table=table,
             usage_queue_url=queue,
+            limits_table=limits,
             host=env.get("HOST") or "0.0.0.0",  # noqa: S104
             port=_number(env, "PORT", 4000),
             deployment=env.get("LISA_DEPLOYMENT") or "lisa",

@@ -20,12 +20,16 @@ class EventPublisher:
 
     def model_status_changed(self, detail: dict[str, Any]) -> None:
         """Raises Unavailable when the bus did not take the event, so that the step is tried again."""
+        self.say(SOURCE, MODEL_STATUS_CHANGED, detail)
+
+    def say(self, source: str, detail_type: str, detail: dict[str, Any]) -> None:
+        """Raises Unavailable when the bus did not take the event."""
         answer = self._client.put_events(
             Entries=[
                 {
                     "EventBusName": self._bus,
-                    "Source": SOURCE,
-                    "DetailType": MODEL_STATUS_CHANGED,
+                    "Source": source,
+                    "DetailType": detail_type,
                     "Detail": json.dumps({"schemaVersion": SCHEMA_VERSION, **detail}, separators=(",", ":")),
                 }
             ]

@@ -42,6 +42,7 @@ class Settings(BaseModel):
     delete_state_machine_arn: str = ""
     usage_table: str = ""
     usage_retention_days: int = 395
+    limits_table: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":

@@ -15,6 +15,7 @@ from tests.unit.functions.samples import FUNCTIONS
 TABLE = "models"
 USAGE_TABLE = "usage"
 TOKENS_TABLE = "tokens"
+LIMITS_TABLE = "limits"
 BUCKET = "weights"
 STATES_ROLE = "arn:aws:iam::123456789012:role/states"
 WAIT = json.dumps({"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 600, "End": True}}})
@@ -39,7 +40,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with mock_aws():
-        for table in (TABLE, USAGE_TABLE, TOKENS_TABLE):
+        for table in (TABLE, USAGE_TABLE, TOKENS_TABLE, LIMITS_TABLE):
             clients.dynamodb().create_table(
                 TableName=table,
                 BillingMode="PAY_PER_REQUEST",
@@ -64,6 +65,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             "MODELS_TABLE": TABLE,
             "USAGE_TABLE": USAGE_TABLE,
             "TOKENS_TABLE": TOKENS_TABLE,
+            "LIMITS_TABLE": LIMITS_TABLE,
             "WEIGHTS_BUCKET": BUCKET,
             "EVENT_BUS": "lisa",
             "CLUSTER": "lisa",

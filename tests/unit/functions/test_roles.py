@@ -10,7 +10,9 @@ import pytest
 from tests.unit.functions.samples import FUNCTIONS, ROOT
 from tests.unit.templates.application import load, walk
 
-TEMPLATES = {name: load(ROOT / "stacks" / f"{name}.yaml") for name in ("data", "models", "api", "usage")}
+TEMPLATES = {
+    name: load(ROOT / "stacks" / f"{name}.yaml") for name in ("data", "models", "api", "usage", "limits")
+}
 MODELS = TEMPLATES["models"]["Resources"]
 
 
@@ -31,7 +33,7 @@ def actions(statement: dict[str, Any]) -> list[str]:
 def functions() -> list[tuple[str, dict[str, Any]]]:
     return [
         (name, resource)
-        for template in ("models", "api", "usage")
+        for template in ("models", "api", "usage", "limits")
         for name, resource in TEMPLATES[template]["Resources"].items()
         if resource["Type"] == "AWS::Serverless::Function"
     ]
@@ -173,7 +175,7 @@ def test_the_environment_of_a_function_is_what_it_reads():
         "LISA_ISSUER", "LISA_JWKS_URL", "LISA_CLIENT_ID_PARAMETER", "LISA_GROUPS_CLAIM", "LISA_ADMIN_GROUP",
         "LISA_USER_GROUP", "LISA_RAG_ADMIN_GROUP",
     }  # fmt: skip
-    for template in ("models", "api", "usage"):
+    for template in ("models", "api", "usage", "limits"):
         globals_ = TEMPLATES[template].get("Globals", {"Function": {"Environment": {"Variables": {}}}})
         shared = globals_["Function"]["Environment"]["Variables"]
         for resource in TEMPLATES[template]["Resources"].values():

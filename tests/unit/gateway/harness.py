@@ -21,6 +21,7 @@ from lisa.usage.message import Message
 from lisa_gateway.access_log import AccessLog
 from lisa_gateway.application import Application
 from lisa_gateway.guardrails import Guards
+from lisa_gateway.limits import Limits
 from lisa_gateway.settings import Settings
 
 from tests.unit.identity.issuer import CLIENT, Issuer
@@ -369,6 +370,7 @@ def running(
     litellm_command: tuple[str, ...] = (),
     prepare_seconds: float = 3600,
     guards: Guards | None = None,
+    limits: Callable[[], Limits] | None = None,
     **settings: Any,
 ) -> Iterator[Running]:
     """Starts a gateway; `routes` is given the upstream's port."""
@@ -399,6 +401,7 @@ def running(
             poll_seconds=0.02,
             open_usage_queue=lambda: queue,
             guards=guards,
+            limits=limits() if limits is not None else None,
             read_secret=read_secret or (lambda arn: f"sk-of-{arn}"),
             litellm_command=litellm_command,
             prepare_seconds=prepare_seconds,

@@ -19,6 +19,7 @@ ENVIRONMENT = {
     "LISA_CLIENT_ID": "c",
     "LISA_MODELS_TABLE": "t",
     "LISA_USAGE_QUEUE_URL": "https://q",
+    "LISA_LIMITS_TABLE": "limits",
 }
 
 
@@ -75,6 +76,7 @@ def test_every_start_is_another_instance():
     [
         ({"LISA_MODELS_TABLE": ""}, "LISA_MODELS_TABLE"),
         ({"LISA_USAGE_QUEUE_URL": ""}, "LISA_USAGE_QUEUE_URL"),
+        ({"LISA_LIMITS_TABLE": ""}, "LISA_LIMITS_TABLE"),
         ({"LISA_ISSUER": ""}, "LISA_ISSUER"),
         ({"LISA_CLIENT_ID": ""}, "LISA_CLIENT_ID"),
         ({"PORT": "x"}, "PORT"),

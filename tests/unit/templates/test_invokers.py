@@ -20,7 +20,13 @@ INVOKERS: dict[str, set[str]] = {
     "ModelsApi": {"apigateway.amazonaws.com /*/*/api/models*", "the routes of Api"},
     "MetricsApi": {"apigateway.amazonaws.com /*/GET/api/metrics/*", "the routes of Api"},
     "TokensApi": {"apigateway.amazonaws.com /*/*/api/api-tokens*", "the routes of Api"},
+    "LimitsApi": {
+        "apigateway.amazonaws.com /*/*/api/limits*",
+        "apigateway.amazonaws.com /*/*/api/prices*",
+        "the routes of Api",
+    },
     # By what happens.
+    "LimitAlert": {"DynamoDB LimitsTableStreamArn"},
     "ModelDispatch": {"DynamoDB ModelsTableStreamArn"},
     # The queue takes messages of the gateway's role. A mapping by itself, without SAM's policy on every queue.
     "UsageRecord": {"AWS::Lambda::EventSourceMapping UsageRecordSource"},

@@ -9,6 +9,7 @@ from lisa.identity import Principal
 
 if TYPE_CHECKING:
     from lisa_gateway.http.server import Connection
+    from lisa_gateway.meters import Meter
 
 _STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
 _ID_CHARACTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
@@ -20,6 +21,7 @@ class Exchange:
     __slots__ = (
         "_chunked",
         "_connection",
+        "admitted",
         "body",
         "bytes_sent",
         "cost",
@@ -85,6 +87,8 @@ class Exchange:
         # Whether the usage had to be estimated, because an answer did not come to the end where models tell it.
         self.estimated = False
         self.cost = 0  # in millionths of a US dollar
+        # The limits' counters that it was admitted by.
+        self.admitted: tuple[Meter, ...] = ()
         # When the first piece of an answer in pieces went out: its head is there before a model has begun.
         self.first_event_at = 0.0
 
