@@ -1,5 +1,6 @@
 """Limits, seen from a caller of one gateway in front of a real table (moto's)."""
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,6 +19,24 @@ from tests.unit.gateway.harness import ALICE, BOB, HELLO, Running, document, rou
 
 NOON = 1_700_049_600 - 1_700_049_600 % 86_400 + 43_200
 TABLE = "limits"
+
+
+class OneAtATime:
+    """A client whose calls come one after the other: moto, unlike DynamoDB, is not made for several threads."""
+
+    def __init__(self, client) -> None:
+        self._client = client
+        self._lock = threading.Lock()
+        self.exceptions = client.exceptions
+
+    def __getattr__(self, name: str):
+        method = getattr(self._client, name)
+
+        def call(*args, **kwargs):
+            with self._lock:
+                return method(*args, **kwargs)
+
+        return call
 
 
 class Tables(LimitStore):
@@ -76,7 +95,7 @@ def tables(monkeypatch) -> Iterator[Tables]:
                 {"AttributeName": "sk", "KeyType": "RANGE"},
             ],
         )
-        yield Tables(client)
+        yield Tables(OneAtATime(client))
 
 
 @pytest.fixture
