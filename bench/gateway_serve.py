@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import jwt
 import uvloop
 from cryptography.hazmat.primitives.asymmetric import rsa
+from lisa.audit.event import AuditEvent
 from lisa.identity import IdentitySettings, TokenVerifier
 from lisa.identity.keys import KeySet
 from lisa.models.routes import HostedTarget, Route
@@ -69,6 +70,13 @@ class Queue:
         return {message.id for message in messages if message.encode()}
 
 
+class Events:
+    """Stands in for the audit log."""
+
+    def publish(self, events: Sequence[AuditEvent]) -> None:
+        pass
+
+
 def sign_in() -> tuple[str, dict[str, Any]]:
     """A token as Cognito issues it, and the key set that it is verified with."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -93,11 +101,14 @@ async def main(upstream: str, log: BinaryIO) -> None:
     token, keys = sign_in()
     identity = IdentitySettings(issuer=ISSUER, client_id=CLIENT)
     application = Application(
-        Settings(identity=identity, models_table="-", usage_queue_url="-", host="127.0.0.1", port=0),
+        Settings(
+            identity=identity, models_table="-", usage_queue_url="-", event_bus="-", host="127.0.0.1", port=0
+        ),
         verifier=TokenVerifier(identity, keys=KeySet(ISSUER, "-", fetch=lambda url: keys)),
         open_store=lambda: Routes(upstream),
         read_secret=lambda arn: "",
         open_usage_queue=Queue,
+        open_audit=Events,
         access_log=AccessLog(log),
         prepare_seconds=3600,  # LiteLLM is no part of what is measured
     )

@@ -6,7 +6,7 @@ from typing import Annotated
 from aws_lambda_powertools.event_handler import Response, content_types
 from aws_lambda_powertools.event_handler.openapi.params import Body, Query
 from lisa import aws
-from lisa.api.resolver import api_handler, api_resolver, caller
+from lisa.api.resolver import api_handler, api_resolver, caller, created
 from lisa.models.schema import CreateModel, ModelAnswer, ModelsAnswer
 from lisa.models.secrets import ProviderKeys
 from lisa.models.service import ModelService
@@ -34,6 +34,7 @@ def list_models(
 @app.post("/api/models", summary="Create a model", tags=["Models"])
 def create_model(body: Annotated[CreateModel, Body()]) -> Response[ModelAnswer]:
     model = models.create(caller(app), body)
+    created(app, model.model_id)
     return Response(HTTPStatus.CREATED, content_types.APPLICATION_JSON, ModelAnswer(model=model))
 
 

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 from aws_lambda_powertools.event_handler import Response, content_types
 from aws_lambda_powertools.event_handler.openapi.params import Body, Query
 from lisa import aws
-from lisa.api.resolver import api_handler, api_resolver, caller
+from lisa.api.resolver import api_handler, api_resolver, caller, created
 from lisa.settings import Settings
 from lisa.tokens.schema import CreatedToken, CreateToken, RevokedToken, TokenInfo, TokensAnswer
 from lisa.tokens.service import TokenRules, TokenService
@@ -63,6 +63,7 @@ def revoke_token(id: str) -> RevokedToken:
 
 
 def _created(token: CreatedToken) -> Response[CreatedToken]:
+    created(app, token.token_uuid)
     return Response(HTTPStatus.CREATED, content_types.APPLICATION_JSON, token)
 
 

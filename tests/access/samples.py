@@ -72,6 +72,7 @@ _API: dict[tuple[str, str], Sample] = {
     ("DELETE", "/api/prices/{modelId}"): Sample(f"/api/prices/{MISSING}", (404,)),
     ("GET", "/api/openapi.json"): Sample("/api/openapi.json"),
     ("GET", "/api/docs"): Sample("/api/docs"),
+    ("GET", "/api/audit"): Sample("/api/audit"),
 }
 
 _PREFIXES = ("/v2/serve/v1", "/v2/serve", "/v1")

@@ -8,6 +8,7 @@ import sys
 import boto3
 import uvloop
 from botocore.config import Config
+from lisa.audit.publisher import AuditPublisher
 from lisa.identity import TokenVerifier
 from lisa.limits.counters import CounterStore
 from lisa.limits.store import LimitStore
@@ -16,6 +17,7 @@ from lisa.models.routes import RouteStore
 from lisa_gateway.access_log import configure_logging
 from lisa_gateway.application import Application
 from lisa_gateway.limits import Limits
+from lisa_gateway.audit import keep
 from lisa_gateway.settings import Settings
 from lisa_gateway.usage import SqsQueue
 
@@ -49,6 +51,11 @@ def read_secret(arn: str) -> str:
     return client.get_secret_value(SecretId=arn)["SecretString"]
 
 
+def open_audit(bus: str) -> AuditPublisher:
+    client = boto3.session.Session().client("events", config=_AWS)
+    return AuditPublisher(bus, lambda: client, keep)
+
+
 async def serve(settings: Settings) -> None:
     """Runs until SIGTERM or SIGINT, then lets answers under way end."""
     stop = asyncio.Event()
@@ -66,6 +73,7 @@ async def serve(settings: Settings) -> None:
         open_usage_queue=lambda: SqsQueue(
             settings.usage_queue_url, boto3.session.Session().client("sqs", config=_QUEUE)
         ),
+        open_audit=lambda: open_audit(settings.event_bus),
     )
     port = await application.start()
     log.info("listening", extra={"host": settings.host, "port": port, "instance": settings.instance_id})

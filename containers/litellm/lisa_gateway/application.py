@@ -5,10 +5,12 @@ import contextlib
 import gc
 from collections.abc import Callable
 
+from lisa.audit.publisher import AuditPublisher
 from lisa.identity import TokenVerifier
 from lisa.models.routes import Route
 
 from lisa_gateway.access_log import AccessLog
+from lisa_gateway.audit import Audit
 from lisa_gateway.catalogue import POLL_SECONDS, Catalogue, Store, Watcher
 from lisa_gateway.forwarding import Forwarder
 from lisa_gateway.gateway import Gateway
@@ -36,6 +38,7 @@ class Application:
         open_store: Callable[[], Store],
         read_secret: ReadSecret,
         open_usage_queue: Callable[[], Queue],
+        open_audit: Callable[[], AuditPublisher],
         access_log: AccessLog | None = None,
         guards: Guards | None = None,
         limits: Limits | None = None,
@@ -52,6 +55,7 @@ class Application:
         self.usage = UsageRecorder(open_usage_queue)
         self._guards = guards or Guards()
         self.limits = limits
+        self._audit = Audit(open_audit)
         self.catalogue = Catalogue()
         self.metrics = Metrics()
         self.litellm = LiteLLM(
@@ -70,6 +74,7 @@ class Application:
             usage=self.usage,
             guards=self._guards,
             limits=limits,
+            audit=self._audit,
             base_path=settings.base_path,
         )
         self.server = Server(self.gateway.handle, self.gateway.refuse, max_body_bytes=settings.max_body_bytes)
@@ -97,6 +102,7 @@ class Application:
             self.limits.start()
         if self._api_tokens is not None:
             self._api_tokens.used.start()
+        self._audit.start()
         port = await self.server.listen(self._settings.host, self._settings.port)
         self._watcher.start()
         self._preparing = asyncio.get_running_loop().call_later(self._prepare_seconds, self.litellm.prepare)
@@ -118,6 +124,7 @@ class Application:
         if self.limits is not None:
             await self.limits.close()
         await asyncio.to_thread(self.usage.close)
+        await asyncio.to_thread(self._audit.close)
         with contextlib.suppress(asyncio.CancelledError):
             await self.litellm.close()
         self._pool.close()

@@ -17,6 +17,7 @@ from lisa.tokens.format import is_api_token
 from lisa_gateway import multipart
 from lisa_gateway.access_log import AccessLog
 from lisa_gateway.answers import Dialect, send_error, send_json
+from lisa_gateway.audit import Audit
 from lisa_gateway.catalogue import Catalogue, LiveRoute
 from lisa_gateway.endpoints import ENDPOINTS, Endpoint
 from lisa_gateway.forwarding import Call, Forwarder
@@ -58,6 +59,7 @@ class Gateway:
         usage: UsageRecorder,
         guards: Guards,
         limits: Limits | None,
+        audit: Audit,
         base_path: str = "",
     ) -> None:
         self._verifier = verifier
@@ -69,6 +71,7 @@ class Gateway:
         self._usage = usage
         self._guards = guards
         self._limits = limits
+        self._audit = audit
         self._base_path = base_path
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="verify")
         # Others, so that no flood of made-up API tokens keeps a sign-in waiting for the table.
@@ -214,9 +217,13 @@ class Gateway:
             if principal is None:
                 # May have to fetch the issuer's keys or a row, and a signature takes a while: not in the event loop.
                 threads = self._lookups if is_api_token(token) else self._threads
-                principal = await asyncio.get_running_loop().run_in_executor(
-                    threads, self._verifier.verify, token
-                )
+                loop = asyncio.get_running_loop()
+                try:
+                    principal = await loop.run_in_executor(threads, self._verifier.verify, token)
+                except LisaError as error:
+                    self._audit.refused(error, exchange)
+                    raise
+                self._audit.accepted(token, principal, exchange)
         exchange.principal = principal
         return principal
 

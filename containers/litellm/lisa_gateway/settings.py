@@ -16,6 +16,7 @@ class Settings:
     models_table: str
     usage_queue_url: str
     limits_table: str = ""
+    event_bus: str
     host: str = "0.0.0.0"  # noqa: S104 - the container's only way in is its load balancer
     port: int = 4000
     deployment: str = "lisa"
@@ -42,6 +43,9 @@ class Settings:
         limits = env.get("LISA_LIMITS_TABLE", "")
         if not limits:
             raise ValueError("LISA_LIMITS_TABLE is empty: set it to the name of the limits table")
+        bus = env.get("LISA_EVENT_BUS", "")
+        if not bus:
+            raise ValueError("LISA_EVENT_BUS is empty: set it to the name of the event bus")
         base_path = env.get("LISA_BASE_PATH", "").rstrip("/")
         if base_path and not base_path.startswith("/"):
             raise ValueError("LISA_BASE_PATH must begin with a slash")
@@ -50,6 +54,7 @@ class Settings:
             models_table=table,
             usage_queue_url=queue,
             limits_table=limits,
+            event_bus=bus,
             host=env.get("HOST") or "0.0.0.0",  # noqa: S104
             port=_number(env, "PORT", 4000),
             deployment=env.get("LISA_DEPLOYMENT") or "lisa",

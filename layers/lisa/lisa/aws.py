@@ -61,6 +61,13 @@ def events() -> "EventBridgeClient":
 
 
 @lru_cache
+def audit_bus() -> "EventBridgeClient":
+    """For what a caller waits for: it gives up within seconds, long before the function's own time is over."""
+    config = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 3})
+    return boto3.client("events", config=config)
+
+
+@lru_cache
 def step_functions() -> "SFNClient":
     return boto3.client("stepfunctions", config=_CONFIG)
 

@@ -21,6 +21,8 @@ class Settings(BaseModel):
     admin_group: str = "admin"
     user_group: str = ""
     event_bus: str = ""
+    audit_table: str = ""
+    audit_retention_days: int = 400
     cluster: str = ""
     models_url: str = Field(default="", description="The models' load balancer: http://name:port")
     allowed_provider_hosts: tuple[str, ...] = ()

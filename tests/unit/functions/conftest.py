@@ -10,12 +10,14 @@ import pytest
 from lisa import aws as clients
 from moto import mock_aws
 
-from tests.unit.functions.samples import FUNCTIONS
+from tests.unit.functions.samples import FUNCTIONS, ROOT
+from tests.unit.templates.application import load as load_template
 
 TABLE = "models"
 USAGE_TABLE = "usage"
 TOKENS_TABLE = "tokens"
 LIMITS_TABLE = "limits"
+AUDIT_TABLE = "audit"
 BUCKET = "weights"
 STATES_ROLE = "arn:aws:iam::123456789012:role/states"
 WAIT = json.dumps({"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 600, "End": True}}})
@@ -32,6 +34,13 @@ class Context:
     @staticmethod
     def get_remaining_time_in_millis() -> int:
         return 30_000
+
+
+def create_audit_table(name: str) -> None:
+    """As stacks/data.yaml declares it."""
+    declared = load_template(ROOT / "stacks" / "data.yaml")["Resources"]["AuditTable"]["Properties"]
+    keys = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
+    clients.dynamodb().create_table(TableName=name, **{key: declared[key] for key in keys})
 
 
 @pytest.fixture
@@ -53,6 +62,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
                     {"AttributeName": "sk", "KeyType": "RANGE"},
                 ],
             )
+        create_audit_table(AUDIT_TABLE)
         clients.s3().create_bucket(Bucket=BUCKET)
         clients.events().create_event_bus(Name="lisa")
         states = clients.step_functions()
@@ -66,6 +76,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             "USAGE_TABLE": USAGE_TABLE,
             "TOKENS_TABLE": TOKENS_TABLE,
             "LIMITS_TABLE": LIMITS_TABLE,
+            "AUDIT_TABLE": AUDIT_TABLE,
             "WEIGHTS_BUCKET": BUCKET,
             "EVENT_BUS": "lisa",
             "CLUSTER": "lisa",

@@ -70,7 +70,9 @@ def test_the_policy_covers_the_whole_api_for_who_calls_and_nothing_more(principa
         if rule.door != "api" or rule.who is Who.PUBLIC:
             continue
         path = re.sub(r"\{\w+\}", "something", rule.path)
-        assert allows(policy, rule.method, path) == (rule.who is Who.USER or principal.is_admin), rule
+        # Writes reach their functions, which refuse by the same table: so a refusal is in the audit log.
+        passes = rule.method != "GET" or rule.who is Who.USER or principal.is_admin
+        assert allows(policy, rule.method, path) == passes, rule
     assert not allows(policy, "PATCH", "/api/models")
     assert not allows(policy, "GET", "/api/elsewhere")
 
@@ -100,6 +102,51 @@ def test_the_header_is_read_in_every_way_clients_write_it(authorize, name, value
 def test_no_token_is_unauthorized(authorize, headers):
     with pytest.raises(Exception, match=r"^Unauthorized$"):
         authorize(ALICE, headers)
+
+
+@pytest.fixture
+def told(load, monkeypatch):
+    """The audit events that a door has told, as they stand on the bus."""
+    events = []
+    monkeypatch.setattr(
+        "lisa.audit.publisher.AuditPublisher.publish",
+        lambda self, found: events.extend(event.detail() for event in found),
+    )
+    return events
+
+
+def test_a_token_accepted_for_the_first_time_is_a_sign_in_and_later_it_is_none(load, told):
+    module = load("api_authorizer")
+    module.verifier = Verifier(ALICE)
+    for _ in range(3):
+        module.handler(sample("api_authorizer"), Context())
+    (event,) = told
+    assert event["action"] == "sign-in"
+    assert event["actor"] == {"user": "alice", "tokenId": "", "kind": "sign-in"}
+    assert event["outcome"]["result"] == "success"
+    assert event["door"] == "api"
+    assert event["sourceIp"] == "192.0.2.1"
+    assert "<token>" not in str(event)
+
+
+def test_a_refused_token_is_told_with_its_reason_and_once_a_minute(load, told):
+    module = load("api_authorizer")
+    module.verifier = Verifier(Unauthenticated("The token has expired; sign in again."))
+    for _ in range(3):
+        with pytest.raises(Exception, match=r"^Unauthorized$"):
+            module.handler(sample("api_authorizer"), Context())
+    # The minute may have changed in between
+    assert {event["outcome"]["error"] for event in told} == {"The token has expired; sign in again."}
+    assert {event["outcome"]["result"] for event in told} == {"denied"}
+    assert len(told) <= 2
+
+
+def test_a_token_that_could_not_be_checked_is_in_no_audit_log(load, told):
+    module = load("api_authorizer")
+    module.verifier = Verifier(Unavailable("The issuer's keys cannot be fetched"))
+    with pytest.raises(Unavailable):
+        module.handler(sample("api_authorizer"), Context())
+    assert told == []
 
 
 def test_a_bad_token_is_unauthorized_in_api_gateways_word(authorize):

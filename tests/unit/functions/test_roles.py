@@ -11,7 +11,8 @@ from tests.unit.functions.samples import FUNCTIONS, ROOT
 from tests.unit.templates.application import load, walk
 
 TEMPLATES = {
-    name: load(ROOT / "stacks" / f"{name}.yaml") for name in ("data", "models", "api", "usage", "limits")
+    name: load(ROOT / "stacks" / f"{name}.yaml")
+    for name in ("data", "models", "api", "usage", "limits", "audit")
 }
 MODELS = TEMPLATES["models"]["Resources"]
 
@@ -33,7 +34,7 @@ def actions(statement: dict[str, Any]) -> list[str]:
 def functions() -> list[tuple[str, dict[str, Any]]]:
     return [
         (name, resource)
-        for template in ("models", "api", "usage", "limits")
+        for template in ("models", "api", "usage", "limits", "audit")
         for name, resource in TEMPLATES[template]["Resources"].items()
         if resource["Type"] == "AWS::Serverless::Function"
     ]
@@ -108,6 +109,8 @@ def test_a_model_server_reads_weights_and_nothing_else():
 def test_every_access_to_a_table_names_the_kinds_of_rows():
     for name, resource in functions():
         for statement in statements(resource):
+            if "AuditTable" in json.dumps(statement["Resource"]):
+                continue  # its keys are ids; who may do what with it is said below
             if any(action.startswith("dynamodb:") for action in actions(statement)):
                 # Where a kind is the beginning of a key, it ends before what tells rows apart.
                 (condition,) = statement["Condition"].values()
@@ -175,7 +178,7 @@ def test_the_environment_of_a_function_is_what_it_reads():
         "LISA_ISSUER", "LISA_JWKS_URL", "LISA_CLIENT_ID_PARAMETER", "LISA_GROUPS_CLAIM", "LISA_ADMIN_GROUP",
         "LISA_USER_GROUP", "LISA_RAG_ADMIN_GROUP",
     }  # fmt: skip
-    for template in ("models", "api", "usage", "limits"):
+    for template in ("models", "api", "usage", "limits", "audit"):
         globals_ = TEMPLATES[template].get("Globals", {"Function": {"Environment": {"Variables": {}}}})
         shared = globals_["Function"]["Environment"]["Variables"]
         for resource in TEMPLATES[template]["Resources"].values():
@@ -187,9 +190,9 @@ def test_the_environment_of_a_function_is_what_it_reads():
 
 def test_what_is_kept_survives_the_stack():
     data = TEMPLATES["data"]["Resources"]
-    for name in ("ModelsTable", "UsageTable", "TokensTable", "WeightsBucket"):
+    for name in ("ModelsTable", "UsageTable", "TokensTable", "AuditTable", "WeightsBucket"):
         assert data[name]["DeletionPolicy"] == data[name]["UpdateReplacePolicy"] == "Retain"
-    for name in ("ModelsTable", "UsageTable", "TokensTable"):
+    for name in ("ModelsTable", "UsageTable", "TokensTable", "AuditTable"):
         table = data[name]["Properties"]
         assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
         assert table["SSESpecification"] == {"SSEEnabled": True}
@@ -213,3 +216,33 @@ def test_a_poisoned_record_ends_in_a_queue_after_finite_tries():
     assert stream["BisectBatchOnFunctionError"] is True
     assert stream["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert stream["DestinationConfig"]["OnFailure"]["Type"] == "SQS"
+
+
+def test_one_function_adds_to_the_audit_log_one_reads_it_and_none_changes_it():
+    found = {
+        name: actions(statement)
+        for name, resource in functions()
+        for statement in statements(resource)
+        if "AuditTable" in json.dumps(statement["Resource"])
+    }
+    assert found == {"AuditRecord": ["dynamodb:PutItem"], "AuditApi": ["dynamodb:Query"]}
+
+
+def test_whoever_serves_writes_or_checks_tokens_may_tell_the_audit_log_and_say_nothing_else_there():
+    api = TEMPLATES["api"]["Resources"]
+    paths = api["Api"]["Properties"]["DefinitionBody"]["paths"]
+    writing = {
+        re.search(r"\$\{(\w+)\.Arn\}", json.dumps(operation))[1]
+        for methods in paths.values()
+        for method, operation in methods.items()
+        if method in ("post", "put", "patch", "delete")
+    }
+    for name in {*writing, "ApiAuthorizer"}:
+        (told,) = [s for s in statements(api[name]) if "events:PutEvents" in actions(s)]
+        assert told["Resource"] == {"Ref": "EventBusArn"}, name
+        assert told["Condition"] == {"StringEqualsIfExists": {"events:source": "lisa.audit"}}, name
+    assert api_bus() == {"Ref": "EventBus"}
+
+
+def api_bus():
+    return TEMPLATES["api"]["Globals"]["Function"]["Environment"]["Variables"]["LISA_EVENT_BUS"]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import uvloop
+from lisa.audit.event import AuditEvent
 from lisa.guardrails.definition import Guardrail
 from lisa.identity import IdentitySettings, TokenVerifier
 from lisa.identity.keys import KeySet
@@ -207,6 +208,16 @@ class MemoryQueue:
         return {message.id for message in messages}
 
 
+@dataclass
+class MemoryAudit:
+    """The audit log, in memory."""
+
+    events: list[AuditEvent] = field(default_factory=list)
+
+    def publish(self, events: Sequence[AuditEvent]) -> None:
+        self.events += events
+
+
 def route(
     model_id: str,
     *,
@@ -264,6 +275,7 @@ class Running:
     log: io.BytesIO
     access_log: AccessLog
     queue: MemoryQueue
+    audit: MemoryAudit
 
     def request(
         self,
@@ -381,6 +393,7 @@ def running(
         identity=IdentitySettings(issuer=ISSUER.url, client_id=CLIENT),
         models_table="t",
         usage_queue_url="q",
+        event_bus="bus",
         host="127.0.0.1",
         port=0,
     )
@@ -391,7 +404,7 @@ def running(
         await upstream.start()
         for item in (routes or (lambda port: [route("m", port=port)]))(upstream.port):
             store.listed[item.model_id] = item
-        access_log, queue = AccessLog(log), MemoryQueue()
+        access_log, queue, audit = AccessLog(log), MemoryQueue(), MemoryAudit()
         keys = KeySet(ISSUER.url, "http://keys", fetch=ISSUER.fetch)
         application = Application(
             options,
@@ -402,13 +415,14 @@ def running(
             open_usage_queue=lambda: queue,
             guards=guards,
             limits=limits() if limits is not None else None,
+            open_audit=lambda: audit,
             read_secret=read_secret or (lambda arn: f"sk-of-{arn}"),
             litellm_command=litellm_command,
             prepare_seconds=prepare_seconds,
         )
         port = await application.start()
         box["running"] = Running(
-            upstream, store, application, asyncio.get_running_loop(), port, log, access_log, queue
+            upstream, store, application, asyncio.get_running_loop(), port, log, access_log, queue, audit
         )
         ready.set()
         await asyncio.to_thread(stop.wait)

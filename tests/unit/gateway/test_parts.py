@@ -20,6 +20,7 @@ ENVIRONMENT = {
     "LISA_MODELS_TABLE": "t",
     "LISA_USAGE_QUEUE_URL": "https://q",
     "LISA_LIMITS_TABLE": "limits",
+    "LISA_EVENT_BUS": "b",
 }
 
 
@@ -77,6 +78,7 @@ def test_every_start_is_another_instance():
         ({"LISA_MODELS_TABLE": ""}, "LISA_MODELS_TABLE"),
         ({"LISA_USAGE_QUEUE_URL": ""}, "LISA_USAGE_QUEUE_URL"),
         ({"LISA_LIMITS_TABLE": ""}, "LISA_LIMITS_TABLE"),
+        ({"LISA_EVENT_BUS": ""}, "LISA_EVENT_BUS"),
         ({"LISA_ISSUER": ""}, "LISA_ISSUER"),
         ({"LISA_CLIENT_ID": ""}, "LISA_CLIENT_ID"),
         ({"PORT": "x"}, "PORT"),

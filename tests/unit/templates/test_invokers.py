@@ -25,7 +25,9 @@ INVOKERS: dict[str, set[str]] = {
         "apigateway.amazonaws.com /*/*/api/prices*",
         "the routes of Api",
     },
+    "AuditApi": {"apigateway.amazonaws.com /*/*/api/audit", "the routes of Api"},
     # By what happens.
+    "AuditRecord": {"AWS::Lambda::EventSourceMapping AuditRecordSource"},
     "LimitAlert": {"DynamoDB LimitsTableStreamArn"},
     "ModelDispatch": {"DynamoDB ModelsTableStreamArn"},
     # The queue takes messages of the gateway's role. A mapping by itself, without SAM's policy on every queue.

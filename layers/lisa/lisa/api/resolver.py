@@ -10,11 +10,15 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
 
+from lisa import aws
 from lisa.api.caller import from_context
+from lisa.audit.calls import event_of, name_created
+from lisa.audit.log import publisher
 from lisa.errors import InvalidRequest, LisaError, NotFound, PayloadTooLarge
 from lisa.identity.policy import authorize, rule_for
 from lisa.identity.principal import Principal
 from lisa.observability import logger, traced
+from lisa.settings import Settings
 
 MAX_BODY_BYTES = 1024 * 1024
 
@@ -32,6 +36,8 @@ def api_resolver() -> APIGatewayRestResolver:
 def api_handler(app: APIGatewayRestResolver) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
     """The Lambda handler for a resolver. The policy comes first, before anything of the request is looked at."""
 
+    audit = publisher(Settings.from_environment().event_bus, aws.audit_bus)
+
     @traced
     def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         request = event["requestContext"]
@@ -44,6 +50,10 @@ def api_handler(app: APIGatewayRestResolver) -> Callable[[dict[str, Any], Any], 
         else:
             _speak_json(event)
             answer = app.resolve(event, context)
+        # Before the answer: afterwards Lambda may freeze the process for good.
+        written = event_of(event, answer)
+        if written is not None:
+            audit.publish([written])
         logger.info(
             "call",
             extra={
@@ -61,6 +71,11 @@ def api_handler(app: APIGatewayRestResolver) -> Callable[[dict[str, Any], Any], 
 
 def caller(app: APIGatewayRestResolver) -> Principal:
     return from_context(app.current_event.request_context.get("authorizer") or {})
+
+
+def created(app: APIGatewayRestResolver, object_id: str) -> None:
+    """Tells the audit log which object a call has made."""
+    name_created(app.current_event.raw_event, object_id)
 
 
 def _admit(event: dict[str, Any]) -> None:

@@ -64,6 +64,7 @@ RULES: tuple[Rule, ...] = (
     _api("DELETE", "/api/prices/{modelId}", Who.ADMIN),
     _api("GET", "/api/openapi.json", Who.PUBLIC),
     _api("GET", "/api/docs", Who.PUBLIC),
+    _api("GET", "/api/audit", Who.ADMIN),
     *_gateway("GET", "/models"),
     *_gateway("GET", "/models/{modelId}"),
     *_gateway("POST", "/chat/completions"),
