@@ -16,8 +16,8 @@ from lisa.models.routes import RouteStore
 
 from lisa_gateway.access_log import configure_logging
 from lisa_gateway.application import Application
-from lisa_gateway.limits import Limits
 from lisa_gateway.audit import keep
+from lisa_gateway.limits import Limits
 from lisa_gateway.settings import Settings
 from lisa_gateway.usage import SqsQueue
 

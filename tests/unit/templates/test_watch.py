@@ -110,7 +110,10 @@ EXPECTED: dict[str, tuple[Any, str, dict[str, str]]] = {
         for verb in ("Create", "Delete")
         for end in ("Failed", "TimedOut")
     },
-    **{f"{stack}FunctionErrors": (OWN, f"{stack}FunctionErrors", {}) for stack in ("Models", "Usage", "Audit", "Limits")},
+    **{
+        f"{stack}FunctionErrors": (OWN, f"{stack}FunctionErrors", {})
+        for stack in ("Models", "Usage", "Audit", "Limits")
+    },
     "AuditEventsNotDelivered": (OWN, "AuditEventsNotDelivered", {}),
     **{
         f"{queue}NotEmpty": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", {"QueueName": queue})
