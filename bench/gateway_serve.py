@@ -1,8 +1,8 @@
 """The gateway as the benchmark runs it: the real application, with routes from memory and a key of its own.
 
-Sign-in, policy, validation, usage (counted, summed up and handed over) and the access log are on, exactly as in
-`python -m lisa_gateway`; only the models table, the usage queue and the issuer's key set are replaced. Prints one
-line of JSON: the port and a token.
+Sign-in, policy, validation, limits, budgets, usage (counted, summed up and handed over) and the access log are on,
+exactly as in `python -m lisa_gateway`; only the models and limits tables, the usage queue and the issuer's key set are
+replaced. Prints one line of JSON: the port and a token.
 
   PYTHONPATH=containers/litellm:layers/lisa .venvs/gateway/bin/python bench/gateway_serve.py UPSTREAM [LOG]
 """
@@ -18,13 +18,16 @@ from typing import Any, BinaryIO
 import jwt
 import uvloop
 from cryptography.hazmat.primitives.asymmetric import rsa
+from limits import EVERYTHING, Memory, subjects  # bench/limits.py
 from lisa.audit.event import AuditEvent
 from lisa.identity import IdentitySettings, TokenVerifier
 from lisa.identity.keys import KeySet
+from lisa.limits.prices import Price
 from lisa.models.routes import HostedTarget, Route
 from lisa.usage.message import Message
 from lisa_gateway.access_log import AccessLog
 from lisa_gateway.application import Application
+from lisa_gateway.limits import Limits
 from lisa_gateway.settings import Settings
 
 ISSUER, CLIENT, MODELS = "https://issuer.example", "bench", ("gpt-4o-mini",)
@@ -100,6 +103,8 @@ def sign_in() -> tuple[str, dict[str, Any]]:
 async def main(upstream: str, log: BinaryIO) -> None:
     token, keys = sign_in()
     identity = IdentitySettings(issuer=ISSUER, client_id=CLIENT)
+    # Limits and budgets of the user, her group and the model; they never refuse.
+    table = Memory(subjects(EVERYTHING, "user", "group", "model"), [Price(MODELS[0], 150_000, 600_000)])
     application = Application(
         Settings(
             identity=identity, models_table="-", usage_queue_url="-", event_bus="-", host="127.0.0.1", port=0
@@ -109,6 +114,7 @@ async def main(upstream: str, log: BinaryIO) -> None:
         read_secret=lambda arn: "",
         open_usage_queue=Queue,
         open_audit=Events,
+        limits=Limits(lambda: (table, table)),
         access_log=AccessLog(log),
         prepare_seconds=3600,  # LiteLLM is no part of what is measured
     )

@@ -262,6 +262,7 @@ class Limits:
         else:
             if meter.start == start and meter.generation == generation:
                 meter.leased(granted, gone, time.monotonic() + self._tick_seconds)
+                self._touch(meter)  # who waits for it comes before it counts as unused
             elif granted:
                 meter.owe_back(start, end, granted)
                 self._touch(meter)
@@ -324,6 +325,7 @@ class Limits:
 
     async def _add(self, meter: Meter, change: Change) -> None:
         start, end, requests, tokens, cost = change
+        leases = meter.leases
         try:
             totals = await self._in_thread(
                 lambda counters: counters.add(
@@ -336,7 +338,7 @@ class Limits:
         else:
             self._recovered()
             if start == meter.start:
-                meter.learn(totals, time.monotonic())
+                meter.learn(totals, time.monotonic(), leases)
 
     async def _warn(self, meter: Meter) -> None:
         for amount, used in meter.budgets():

@@ -32,7 +32,7 @@ class Meter:
         self.low = -1
         self.wanted = 0
         self.exhausted_until = 0.0
-        self.generation = 0
+        self.generation = self.leases = 0
         self.leasing: asyncio.Future[None] | None = None
         self.syncing: asyncio.Future[None] | None = None
         self.synced_at = float("-inf")
@@ -116,11 +116,16 @@ class Meter:
     def leased(self, granted: int, gone: int, exhausted_until: float) -> None:
         """What a call for a lease has brought."""
         self.granted += granted
-        self.gone = gone
+        self.leases += 1
+        # What was given back and is on its way counts as back.
+        self.gone = gone + self._on_its_way()
         self.wanted = 0
         self.low = granted // 2 if granted else -1
         if not granted:
             self.exhausted_until = exhausted_until
+
+    def _on_its_way(self) -> int:
+        return self.debt + sum(change[2] for change in self._late if change[0] == self.start)
 
     def give_back(self) -> None:
         """Leases that are not used here may be used elsewhere; one that is under way comes back, too."""
@@ -160,11 +165,13 @@ class Meter:
         """A lease that came too late to be used here."""
         self._late.append((start, end, -granted, 0, 0))
 
-    def learn(self, totals: Totals, moment: float) -> None:
+    def learn(self, totals: Totals, moment: float, leases: int) -> None:
+        """The fleet's totals. `leases` is how many leases had been taken when they were asked for."""
         waiting = [change for change in self._late if change[0] == self.start]
         self.tokens = totals.tokens + self._unsent_tokens + sum(change[3] for change in waiting)
         self.cost = totals.cost + self._unsent_cost + sum(change[4] for change in waiting)
-        self.gone = totals.requests
+        if leases == self.leases:  # otherwise a lease has told something newer meanwhile
+            self.gone = totals.requests + self._on_its_way()
         self.synced_at, self._synced_start = moment, self.start
         if self.over() is not None:
             self.open = False

@@ -101,7 +101,7 @@ def tables(monkeypatch) -> Iterator[Tables]:
 @pytest.fixture
 def gateway(tables: Tables) -> Iterator[Running]:
     limits = lambda: Limits(  # noqa: E731
-        lambda: (tables, tables.counters), clock=lambda: tables.now, tick_seconds=0.02, poll_seconds=0.02
+        lambda: (tables, tables.counters), clock=lambda: tables.now, tick_seconds=0.05, poll_seconds=0.02
     )
     routes = lambda port: [route("m", port=port), route("e", mode="embedding", engine="onnx", port=port)]  # noqa: E731
     with running(routes=routes, limits=limits) as value:
