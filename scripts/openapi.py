@@ -66,11 +66,12 @@ def document() -> dict[str, Any]:
                 operation["security"] = [] if rule.who is Who.PUBLIC else [{"token": []}]
                 operation["x-lisa-who"] = str(rule.who)
                 merged["paths"].setdefault(public, {})[method] = operation
-        merged["components"]["schemas"] |= {
-            key: value
-            for key, value in spec.get("components", {}).get("schemas", {}).items()
-            if "ValidationError" not in key
-        }
+        schemas = merged["components"]["schemas"]
+        for key, value in spec.get("components", {}).get("schemas", {}).items():
+            if "ValidationError" in key:
+                continue
+            if schemas.setdefault(key, value) != value:
+                raise SystemExit(f"two functions mean different things by {key}: give one another name")
     return merged
 
 

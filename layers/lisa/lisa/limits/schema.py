@@ -124,7 +124,7 @@ class LimitsAnswer(_Part):
     next_token: str | None = None
 
 
-class Used(_Part):
+class LimitInUse(_Part):
     """A limit of the caller's, and what is used of it now. Money in US dollars, times in epoch seconds."""
 
     subject_type: SubjectType
@@ -137,7 +137,7 @@ class Used(_Part):
 
 
 class OwnLimitsAnswer(_Part):
-    limits: list[Used]
+    limits: list[LimitInUse]
 
 
 class PutPrice(_Part):

@@ -10,7 +10,7 @@ from lisa.identity.principal import Principal
 from lisa.limits.counters import CounterStore, Totals
 from lisa.limits.prices import Price, to_dollars
 from lisa.limits.record import AMOUNTS, EVERYBODY, MILLION, SUBJECT_TYPES, Limit, SubjectType, counter_key
-from lisa.limits.schema import LimitView, PriceView, PutLimit, PutPrice, Used
+from lisa.limits.schema import LimitInUse, LimitView, PriceView, PutLimit, PutPrice
 from lisa.limits.store import LimitStore
 from lisa.limits.windows import Window
 from lisa.models.store import ModelStore
@@ -71,7 +71,7 @@ class LimitService:
         limits, last = self._store.limits(size=_size(page_size), after=_after(token))
         return [LimitView.of(limit) for limit in limits], _token(last)
 
-    def own(self, principal: Principal) -> list[Used]:
+    def own(self, principal: Principal) -> list[LimitInUse]:
         """The limits that hold for the caller whatever the model, and what is used of them.
 
         Requests count as used once they are leased to a gateway, which may be a moment before they come.
@@ -127,7 +127,7 @@ class LimitService:
         if self._models.get(model_id) is None:
             raise InvalidRequest(f"There is no model {model_id!r}.", code="unknown_model", field="modelId")
 
-    def _used(self, kind: str, name: str, limit: Limit) -> list[Used]:
+    def _used(self, kind: str, name: str, limit: Limit) -> list[LimitInUse]:
         now, subject = int(self._clock()), counter_key(kind, name)
         totals: dict[Window, Totals] = {}
         found = []
@@ -140,7 +140,7 @@ class LimitService:
             allowed, used = limit.amounts[amount.name], getattr(totals[amount.window], amount.quantity)
             values = {"allowed": allowed, "used": used, "remaining": max(0, allowed - used)}
             found.append(
-                Used.model_validate(
+                LimitInUse.model_validate(
                     {
                         "subjectType": kind,
                         "subjectId": name,
