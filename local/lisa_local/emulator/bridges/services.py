@@ -1,11 +1,14 @@
-"""ECS services: a stopped task is replaced, and counts from templates are numbers.
+"""ECS services: a stopped task is replaced, once, and counts from templates are numbers.
 
 As shipped `StopTask` leaves a service one task short for ever, and `DesiredCount: !Ref <parameter>` arrives
-as a string that its arithmetic refuses.
+as a string that its arithmetic refuses. Tasks that end together are each counted in a thread of their own: as
+shipped, two that look at the same moment both start what is missing, and a service has a task too many.
 """
 
 from __future__ import annotations
 
+import threading
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +23,7 @@ _PERCENTS = ("maximumPercent", "minimumHealthyPercent")
 
 def install(_: Context) -> None:
     actions = original(ecs, "_ACTION_MAP")
-    original(ecs, "_reconcile_service_tasks")
+    replace(ecs, "_reconcile_service_tasks", one_at_a_time(original(ecs, "_reconcile_service_tasks")))
 
     stop = original(actions, "StopTask")
 
@@ -37,6 +40,20 @@ def install(_: Context) -> None:
         handler = _with_numbers(original(ecs, name))
         replace(ecs, name, handler)  # CloudFormation calls it by this name
         replace(actions, action, handler)
+
+
+def one_at_a_time(reconcile: Callable[[str, str], None]) -> Callable[[str, str], None]:
+    """`reconcile` for a service, never in two threads at once; stopping a task inside comes back to it."""
+    guard = threading.Lock()
+    locks: dict[str, threading.RLock] = defaultdict(threading.RLock)
+
+    def alone(cluster: str, service: str) -> None:
+        with guard:
+            lock = locks[service]
+        with lock:
+            reconcile(cluster, service)
+
+    return alone
 
 
 def _with_numbers(handler: Handler) -> Handler:
@@ -60,4 +77,4 @@ def _with_numbers(handler: Handler) -> Handler:
     return with_numbers
 
 
-BRIDGE = Bridge("services", "stopped tasks are replaced, counts are numbers", install)
+BRIDGE = Bridge("services", "stopped tasks are replaced, once, counts are numbers", install)

@@ -11,6 +11,7 @@ import boto3
 import pytest
 import requests
 from botocore.exceptions import ClientError
+from lisa_local.emulator.bridges.services import one_at_a_time
 
 from .conftest import SERVICE, Cloud, deploy, wait_for
 
@@ -218,3 +219,31 @@ def test_deleting_a_stack_leaves_no_process(cloud: Cloud) -> None:
     cloudformation = cloud.client("cloudformation")
     cloudformation.delete_stack(StackName="svc")
     wait_for(lambda: not containers(cloud), "the processes to end", 20)
+
+
+def test_a_service_is_looked_after_by_one_thread_at_a_time() -> None:
+    # Given: somebody who counts the tasks of a service, and comes back to it from inside
+    inside, other = threading.Event(), threading.Event()
+    seen: list[str] = []
+
+    def reconcile(_cluster: str, service: str) -> None:
+        if threading.current_thread() is first and len(seen) == 0:
+            seen.append("outer")
+            look("c", service)
+            inside.set()
+            seen.append("alone" if not other.wait(0.3) else "together")
+        elif threading.current_thread() is first:
+            seen.append("inner")
+        else:
+            other.set()
+
+    look = one_at_a_time(reconcile)
+    first = threading.Thread(target=look, args=("c", "c/svc"))
+    # When: another thread comes while the first is at it
+    first.start()
+    assert inside.wait(5)
+    look("c", "c/svc")
+    # Then: it waited, and had its turn
+    first.join(5)
+    assert seen == ["outer", "inner", "alone"]
+    assert other.is_set()
