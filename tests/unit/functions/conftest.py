@@ -11,6 +11,7 @@ from lisa import aws as clients
 from moto import mock_aws
 
 from tests.unit.functions.samples import FUNCTIONS, ROOT
+from tests.unit.tables import create_table
 from tests.unit.templates.application import load as load_template
 
 TABLE = "models"
@@ -50,18 +51,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with mock_aws():
         for table in (TABLE, USAGE_TABLE, TOKENS_TABLE, LIMITS_TABLE):
-            clients.dynamodb().create_table(
-                TableName=table,
-                BillingMode="PAY_PER_REQUEST",
-                AttributeDefinitions=[
-                    {"AttributeName": "pk", "AttributeType": "S"},
-                    {"AttributeName": "sk", "AttributeType": "S"},
-                ],
-                KeySchema=[
-                    {"AttributeName": "pk", "KeyType": "HASH"},
-                    {"AttributeName": "sk", "KeyType": "RANGE"},
-                ],
-            )
+            create_table(clients.dynamodb(), table)
         create_audit_table(AUDIT_TABLE)
         clients.s3().create_bucket(Bucket=BUCKET)
         clients.events().create_event_bus(Name="lisa")

@@ -10,6 +10,7 @@ from lisa_gateway.catalogue import Catalogue, LiveRoute, Watcher
 from moto import mock_aws
 
 from tests.unit.gateway.harness import MemoryStore, route, running, wait_for
+from tests.unit.tables import create_table
 
 
 class Watched:
@@ -173,13 +174,7 @@ def test_routes_of_engines(engine, mode, straight, needs):
 def test_the_real_store_feeds_a_gateway():
     # Given the table as it is deployed
     client = boto3.client("dynamodb", region_name="us-east-1")
-    keys = [{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")]
-    client.create_table(
-        TableName="models",
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=keys,
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-    )
+    create_table(client, "models")
     table = RouteStore("models", client)
     with running(real_store=table) as gateway:
         # When a route is put

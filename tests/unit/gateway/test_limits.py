@@ -16,6 +16,7 @@ from lisa_gateway.limits import Limits
 from moto import mock_aws
 
 from tests.unit.gateway.harness import ALICE, BOB, HELLO, Running, document, route, running, wait_for
+from tests.unit.tables import create_table
 
 NOON = 1_700_049_600 - 1_700_049_600 % 86_400 + 43_200
 TABLE = "limits"
@@ -83,18 +84,7 @@ def tables(monkeypatch) -> Iterator[Tables]:
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with mock_aws():
         client = boto3.client("dynamodb", region_name="us-east-1")
-        client.create_table(
-            TableName=TABLE,
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[
-                {"AttributeName": "pk", "AttributeType": "S"},
-                {"AttributeName": "sk", "AttributeType": "S"},
-            ],
-            KeySchema=[
-                {"AttributeName": "pk", "KeyType": "HASH"},
-                {"AttributeName": "sk", "KeyType": "RANGE"},
-            ],
-        )
+        create_table(client, TABLE)
         yield Tables(OneAtATime(client))
 
 

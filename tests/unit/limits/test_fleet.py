@@ -20,6 +20,8 @@ from lisa.limits.record import Limit, counter_key
 from lisa.limits.store import LimitStore
 from lisa.limits.windows import Window
 
+from tests.unit.tables import create_table
+
 ROOT = Path(__file__).parents[3]
 TABLE, NOW = "limits", 1_700_049_600
 BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hello"}]})
@@ -123,18 +125,7 @@ def fleet(tmp_path, monkeypatch) -> Iterator[Fleet]:
                 assert time.monotonic() < deadline
                 assert emulator.poll() is None
                 threading.Event().wait(0.05)
-        client.create_table(
-            TableName=TABLE,
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[
-                {"AttributeName": "pk", "AttributeType": "S"},
-                {"AttributeName": "sk", "AttributeType": "S"},
-            ],
-            KeySchema=[
-                {"AttributeName": "pk", "KeyType": "HASH"},
-                {"AttributeName": "sk", "KeyType": "RANGE"},
-            ],
-        )
+        create_table(client, TABLE)
         yield found
     finally:
         found.close()

@@ -8,6 +8,8 @@ from lisa.models.routes import RouteStore
 from lisa.models.store import ModelStore
 from moto import mock_aws
 
+from tests.unit.tables import create_table
+
 TABLE = "models"
 
 
@@ -37,15 +39,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def dynamodb(aws: None) -> Any:
     client = clients.dynamodb()
-    client.create_table(
-        TableName=TABLE,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[
-            {"AttributeName": "pk", "AttributeType": "S"},
-            {"AttributeName": "sk", "AttributeType": "S"},
-        ],
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-    )
+    create_table(client, TABLE)
     return client
 
 

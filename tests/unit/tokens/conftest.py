@@ -5,6 +5,8 @@ import pytest
 from lisa.tokens.store import TokenStore
 from moto import mock_aws
 
+from tests.unit.tables import create_table
+
 TABLE = "tokens"
 
 
@@ -14,16 +16,5 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[TokenStore]:
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with mock_aws():
         client = boto3.client("dynamodb", region_name="us-east-1")
-        client.create_table(
-            TableName=TABLE,
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[
-                {"AttributeName": "pk", "AttributeType": "S"},
-                {"AttributeName": "sk", "AttributeType": "S"},
-            ],
-            KeySchema=[
-                {"AttributeName": "pk", "KeyType": "HASH"},
-                {"AttributeName": "sk", "KeyType": "RANGE"},
-            ],
-        )
+        create_table(client, TABLE)
         yield TokenStore(TABLE, client)

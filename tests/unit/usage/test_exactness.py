@@ -16,6 +16,8 @@ import pytest
 from lisa.usage.message import Message
 from lisa.usage.store import UsageStore
 
+from tests.unit.tables import create_table
+
 HERE = Path(__file__).parent
 WRITERS, RECORDS = 8, 1250
 NAMES = ("requests", "succeeded", "refused", "prompt_tokens", "completion_tokens", "cost")
@@ -89,12 +91,7 @@ def test_every_request_that_was_handed_over_is_counted_once(programs, tmp_path):
     keys = dict.fromkeys(names, "test") | {"region_name": "us-east-1"}
     endpoint = programs.environment["AWS_ENDPOINT_URL"]
     dynamodb = boto3.client("dynamodb", endpoint_url=endpoint, **keys)
-    dynamodb.create_table(
-        TableName="usage",
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-    )
+    create_table(dynamodb, "usage")
     sqs = boto3.client("sqs", endpoint_url=endpoint, **keys)
     url = sqs.create_queue(QueueName="usage", Attributes={"VisibilityTimeout": "3"})["QueueUrl"]
 
