@@ -16,8 +16,8 @@ from typing import TypeVar
 from lisa.errors import LisaError
 from lisa.identity import Principal
 from lisa.limits.alerts import EXHAUSTED, KEEP_SECONDS, WARNING, DetailType, alert_row
-from lisa.limits.prices import Price
-from lisa.limits.record import EVERYBODY, MILLION, Amount, Limit, SubjectType, counter_key, limit_key
+from lisa.limits.prices import MILLION, Price
+from lisa.limits.record import EVERYBODY, Amount, Limit, SubjectType, counter_key, limit_key
 from lisa.limits.windows import Window
 
 from lisa_gateway.http.exchange import Exchange

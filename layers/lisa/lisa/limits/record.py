@@ -10,7 +10,6 @@ from lisa.limits.windows import Window
 SubjectType = Literal["user", "group", "token", "model", "default-user"]
 SUBJECT_TYPES: tuple[str, ...] = get_args(SubjectType)
 EVERYBODY = "*"  # the only id of the type default-user
-MILLION = 1_000_000
 _LONGEST_KEY = 1_000  # bytes; DynamoDB takes 2048
 
 

@@ -6,8 +6,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from pydantic.alias_generators import to_camel
 
 from lisa.errors import InvalidRequest
-from lisa.limits.prices import to_dollars, to_micros
-from lisa.limits.record import AMOUNTS, MILLION, Limit, SubjectType
+from lisa.limits.prices import MILLION, to_dollars, to_micros
+from lisa.limits.record import AMOUNTS, Limit, SubjectType
 
 MOST = 10**15  # of requests, tokens or millionths of a dollar: more is a slip of the finger
 

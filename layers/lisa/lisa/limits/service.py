@@ -8,14 +8,14 @@ from collections.abc import Callable
 from lisa.errors import Conflict, InvalidRequest, NotFound
 from lisa.identity.principal import Principal
 from lisa.limits.counters import CounterStore, Totals
-from lisa.limits.prices import Price, to_dollars
-from lisa.limits.record import AMOUNTS, EVERYBODY, MILLION, SUBJECT_TYPES, Limit, SubjectType, counter_key
+from lisa.limits.prices import MILLION, Price, to_dollars
+from lisa.limits.record import AMOUNTS, EVERYBODY, SUBJECT_TYPES, Limit, SubjectType, counter_key
 from lisa.limits.schema import LimitInUse, LimitView, PriceView, PutLimit, PutPrice
 from lisa.limits.store import LimitStore
 from lisa.limits.windows import Window
 from lisa.models.store import ModelStore
+from lisa.paging import MAX_PAGE, check_size, key_of, next_token
 
-MAX_PAGE = 100
 MAX_ID = 200  # characters
 
 
@@ -68,8 +68,9 @@ class LimitService:
         self, *, page_size: int | None = None, token: str | None = None
     ) -> tuple[list[LimitView], str | None]:
         """A page (100 without a size), and the next page's token. Raises InvalidRequest."""
-        limits, last = self._store.limits(size=_size(page_size), after=_after(token))
-        return [LimitView.of(limit) for limit in limits], _token(last)
+        check_size(page_size)
+        limits, last = self._store.limits(size=page_size or MAX_PAGE, after=key_of(token))
+        return [LimitView.of(limit) for limit in limits], next_token(last)
 
     def own(self, principal: Principal) -> list[LimitInUse]:
         """The limits that hold for the caller whatever the model, and what is used of them.
@@ -114,8 +115,9 @@ class LimitService:
     def prices(
         self, *, page_size: int | None = None, token: str | None = None
     ) -> tuple[list[PriceView], str | None]:
-        prices, last = self._store.prices(size=_size(page_size), after=_after(token))
-        return [_view(price) for price in prices], _token(last)
+        check_size(page_size)
+        prices, last = self._store.prices(size=page_size or MAX_PAGE, after=key_of(token))
+        return [_view(price) for price in prices], next_token(last)
 
     def _found(self, kind: SubjectType, name: str) -> Limit:
         limit = self._store.limit(kind, name)
@@ -189,22 +191,3 @@ def _view(price: Price) -> PriceView:
         updated_at=price.updated_at,
         updated_by=price.updated_by,
     )
-
-
-def _size(page_size: int | None) -> int:
-    if page_size is not None and not 1 <= page_size <= MAX_PAGE:
-        raise InvalidRequest(f"pageSize must be between 1 and {MAX_PAGE}.", field="pageSize")
-    return page_size or MAX_PAGE
-
-
-def _token(key: str | None) -> str | None:
-    return base64.urlsafe_b64encode(key.encode()).decode() if key else None
-
-
-def _after(token: str | None) -> str | None:
-    if not token:
-        return None
-    try:
-        return base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True).decode()
-    except (ValueError, binascii.Error):
-        raise InvalidRequest("nextToken is not one that a page gave.", field="nextToken") from None

@@ -3,20 +3,17 @@
 Gateways look at the counter each second and read everything again when it has grown.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-
+from lisa import dynamo
 from lisa.limits.prices import Price
 from lisa.limits.record import Limit, limit_key
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
-_SERIALIZE = TypeSerializer().serialize
-_DESERIALIZE = TypeDeserializer().deserialize
-_VERSION_KEY = {"pk": {"S": "VERSION"}, "sk": {"S": "VERSION"}}
+_VERSION_KEY = dynamo.key("VERSION", "VERSION")
 
 
 class LimitStore:
@@ -34,11 +31,11 @@ class LimitStore:
     def everything(self) -> tuple[int, list[Limit], list[Price]]:
         """All limits and prices, and a version that they are at least as new as."""
         version = self.version()
-        limits = [Limit.from_item(item) for item in self._partition("LIMIT")]
-        return version, limits, [_price(item) for item in self._partition("PRICE")]
+        limits = [Limit.from_item(item) for item in self._page("LIMIT", None, None)[0]]
+        return version, limits, [_price(item) for item in self._page("PRICE", None, None)[0]]
 
     def limit(self, subject_type: str, subject_id: str) -> Limit | None:
-        item = self._get(_key("LIMIT", limit_key(subject_type, subject_id)))
+        item = self._get(dynamo.key("LIMIT", limit_key(subject_type, subject_id)))
         return Limit.from_item(item) if item else None
 
     def limits(self, *, size: int, after: str | None = None) -> tuple[list[Limit], str | None]:
@@ -47,13 +44,13 @@ class LimitStore:
         return [Limit.from_item(item) for item in items], last
 
     def put_limit(self, limit: Limit) -> None:
-        self._change({"Put": {"TableName": self._table, "Item": _item(limit.item())}})
+        self._change({"Put": {"TableName": self._table, "Item": dynamo.to_item(limit.item())}})
 
     def remove_limit(self, subject_type: str, subject_id: str) -> None:
         self._remove("LIMIT", limit_key(subject_type, subject_id))
 
     def price(self, model_id: str) -> Price | None:
-        item = self._get(_key("PRICE", model_id))
+        item = self._get(dynamo.key("PRICE", model_id))
         return _price(item) if item else None
 
     def prices(self, *, size: int, after: str | None = None) -> tuple[list[Price], str | None]:
@@ -69,59 +66,24 @@ class LimitStore:
             "updatedAt": price.updated_at,
             "updatedBy": price.updated_by,
         }
-        self._change({"Put": {"TableName": self._table, "Item": _item(item)}})
+        self._change({"Put": {"TableName": self._table, "Item": dynamo.to_item(item)}})
 
     def remove_price(self, model_id: str) -> None:
         self._remove("PRICE", model_id)
 
     def _remove(self, pk: str, sk: str) -> None:
-        self._change({"Delete": {"TableName": self._table, "Key": _key(pk, sk)}})
+        self._change({"Delete": {"TableName": self._table, "Key": dynamo.key(pk, sk)}})
 
     def _change(self, change: Any) -> None:
-        grow = {
-            "Update": {
-                "TableName": self._table,
-                "Key": _VERSION_KEY,
-                "UpdateExpression": "ADD #version :one",
-                "ExpressionAttributeNames": {"#version": "version"},
-                "ExpressionAttributeValues": {":one": {"N": "1"}},
-            }
-        }
-        self._client.transact_write_items(TransactItems=[change, grow])  # type: ignore[list-item]
+        changes: list[Any] = [change, dynamo.grow(self._table, _VERSION_KEY)]
+        self._client.transact_write_items(TransactItems=changes)
 
     def _get(self, key: Any) -> dict[str, Any] | None:
         item = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
-        return _plain(item) if item else None
+        return dynamo.from_item(item) if item else None
 
-    def _page(self, pk: str, size: int, after: str | None) -> tuple[list[dict[str, Any]], str | None]:
-        start: dict[str, Any] = {"ExclusiveStartKey": _key(pk, after)} if after else {}
-        answer = self._client.query(Limit=size, **self._query(pk), **start)
-        last = answer.get("LastEvaluatedKey")
-        return [_plain(item) for item in answer["Items"]], str(last["sk"]["S"]) if last else None
-
-    def _partition(self, pk: str) -> Iterator[dict[str, Any]]:
-        for page in self._client.get_paginator("query").paginate(**self._query(pk)):
-            yield from (_plain(item) for item in page["Items"])
-
-    def _query(self, pk: str) -> dict[str, Any]:
-        return {
-            "TableName": self._table,
-            "KeyConditionExpression": "pk = :pk",
-            "ExpressionAttributeValues": {":pk": {"S": pk}},
-            "ConsistentRead": True,
-        }
-
-
-def _key(pk: str, sk: str) -> dict[str, Any]:
-    return {"pk": {"S": pk}, "sk": {"S": sk}}
-
-
-def _item(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _SERIALIZE(value) for name, value in values.items()}
-
-
-def _plain(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _DESERIALIZE(value) for name, value in item.items()}
+    def _page(self, pk: str, size: int | None, after: str | None) -> tuple[list[dict[str, Any]], str | None]:
+        return dynamo.page(self._client, self._table, pk, limit=size, after=after)
 
 
 def _price(item: Mapping[str, Any]) -> Price:

@@ -5,12 +5,11 @@ transaction as any route, and `GATEWAY/<instance>` by which each gateway says wh
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-
+from lisa import dynamo
 from lisa.errors import Conflict
 from lisa.guardrails.definition import Guardrail
 
@@ -31,7 +30,7 @@ RouteState = Literal["starting", "active", "stopped"]
 LIVE_SECONDS = 30  # a gateway that has not been seen for so long routes nothing any more
 FORGET_SECONDS = 3600  # and its item goes after this (the table's time to live)
 
-_VERSION_KEY = {"pk": {"S": "CATALOGUE"}, "sk": {"S": "VERSION"}}
+_VERSION_KEY = dynamo.key("CATALOGUE", "VERSION")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,7 @@ class RouteStore:
     def route(self, model_id: str) -> Route | None:
         answer = self._client.get_item(TableName=self._table, Key=_route_key(model_id), ConsistentRead=True)
         item = answer.get("Item")
-        return _route(_plain(item)) if item else None
+        return _route(dynamo.from_item(item)) if item else None
 
     def put(self, route: Route, *, generation: int | None = None) -> int:
         """Stores the route and returns a catalogue version that contains it.
@@ -113,8 +112,11 @@ class RouteStore:
         With `generation`, only while the model's row is of this generation: raises Conflict otherwise, so that a
         workflow overtaken by a delete cannot bring the route back.
         """
-        item = {name: _SERIALIZER.serialize(value) for name, value in _item(route).items()}
-        changes: list[Any] = [{"Put": {"TableName": self._table, "Item": item}}, self._grow()]
+        item = dynamo.to_item(_item(route))
+        changes: list[Any] = [
+            {"Put": {"TableName": self._table, "Item": item}},
+            dynamo.grow(self._table, _VERSION_KEY),
+        ]
         if generation is not None:
             changes.append(self._unless_overtaken(route.model_id, generation))
         try:
@@ -132,7 +134,7 @@ class RouteStore:
             self._client.transact_write_items(
                 TransactItems=[
                     {"Delete": {"TableName": self._table, "Key": _route_key(model_id)}},
-                    self._grow(),
+                    dynamo.grow(self._table, _VERSION_KEY),
                 ]
             )
         return self.version()
@@ -170,49 +172,22 @@ class RouteStore:
         """Whether every live gateway serves this version or a later one."""
         return all(gateway.version >= version for gateway in self.live_gateways())
 
-    def _partition(self, name: str) -> Iterable[dict[str, Any]]:
-        pages = self._client.get_paginator("query").paginate(
-            TableName=self._table,
-            KeyConditionExpression="pk = :pk",
-            ExpressionAttributeValues={":pk": {"S": name}},
-            ConsistentRead=True,
-        )
-        for page in pages:
-            for item in page["Items"]:
-                yield _plain(item)
+    def _partition(self, name: str) -> list[dict[str, Any]]:
+        return dynamo.page(self._client, self._table, name)[0]
 
     def _unless_overtaken(self, model_id: str, generation: int) -> Any:
         return {
             "ConditionCheck": {
                 "TableName": self._table,
-                "Key": {"pk": {"S": "MODEL"}, "sk": {"S": model_id}},
+                "Key": dynamo.key("MODEL", model_id),
                 "ConditionExpression": "generation = :generation",
                 "ExpressionAttributeValues": {":generation": {"N": str(generation)}},
             }
         }
 
-    def _grow(self) -> Any:
-        return {
-            "Update": {
-                "TableName": self._table,
-                "Key": _VERSION_KEY,
-                "UpdateExpression": "ADD #version :one",
-                "ExpressionAttributeNames": {"#version": "version"},
-                "ExpressionAttributeValues": {":one": {"N": "1"}},
-            }
-        }
-
-
-_SERIALIZER = TypeSerializer()
-_DESERIALIZER = TypeDeserializer()
-
 
 def _route_key(model_id: str) -> dict[str, Any]:
-    return {"pk": {"S": "ROUTE"}, "sk": {"S": model_id}}
-
-
-def _plain(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _DESERIALIZER.deserialize(value) for name, value in item.items()}
+    return dynamo.key("ROUTE", model_id)
 
 
 def _item(route: Route) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """What people may do with models. Writes only say what is wanted; the table's stream starts the work."""
 
-import base64
-import binascii
 import time
 from collections.abc import Callable
 
@@ -12,9 +10,8 @@ from lisa.models.record import DELETE_SECONDS, ModelRecord, time_allowed
 from lisa.models.schema import CreateModel, Model
 from lisa.models.secrets import ProviderKeys
 from lisa.models.store import ModelStore
+from lisa.paging import check_size, key_of, next_token
 from lisa.settings import Settings
-
-MAX_PAGE = 100
 
 
 def may_see(principal: Principal, record: ModelRecord) -> bool:
@@ -98,12 +95,10 @@ class ModelService:
 
         Raises InvalidRequest for a size outside 1-100 or a token that none of our pages gave.
         """
-        if page_size is not None and not 1 <= page_size <= MAX_PAGE:
-            raise InvalidRequest(f"pageSize must be between 1 and {MAX_PAGE}.", field="pageSize")
-        after = _after(token) if token else None
-        records, last = self._store.page(limit=page_size, after=after)
+        check_size(page_size)
+        records, last = self._store.page(limit=page_size, after=key_of(token))
         models = [record.public() for record in records if may_see(principal, record)]
-        return models, _token(last) if last else None
+        return models, next_token(last)
 
     def delete(self, model_id: str) -> Model:
         """Wishes the model away; asking again changes nothing.
@@ -134,14 +129,3 @@ class ModelService:
     @staticmethod
     def _missing(model_id: str) -> NotFound:
         return NotFound(f"There is no model {model_id!r}.", code="model_not_found")
-
-
-def _token(model_id: str) -> str:
-    return base64.urlsafe_b64encode(model_id.encode()).decode()
-
-
-def _after(token: str) -> str:
-    try:
-        return base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True).decode()
-    except (ValueError, binascii.Error):
-        raise InvalidRequest("nextToken is not one that a page gave.", field="nextToken") from None

@@ -3,17 +3,13 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-
+from lisa import dynamo
 from lisa.errors import Conflict
 from lisa.models.record import ModelRecord
 from lisa.models.schema import Status
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
-
-_SERIALIZE = TypeSerializer().serialize
-_DESERIALIZE = TypeDeserializer().deserialize
 
 
 class ModelStore:
@@ -24,9 +20,11 @@ class ModelStore:
         self._client = client
 
     def get(self, model_id: str) -> ModelRecord | None:
-        answer = self._client.get_item(TableName=self._table, Key=_key(model_id), ConsistentRead=True)
+        answer = self._client.get_item(
+            TableName=self._table, Key=dynamo.key("MODEL", model_id), ConsistentRead=True
+        )
         item = answer.get("Item")
-        return ModelRecord.from_item(_plain(item)) if item else None
+        return ModelRecord.from_item(dynamo.from_item(item)) if item else None
 
     def page(
         self, *, limit: int | None = None, after: str | None = None
@@ -35,30 +33,12 @@ class ModelStore:
 
         Without `limit`, all that are left.
         """
-        records: list[ModelRecord] = []
-        start: dict[str, Any] | None = _key(after) if after else None
-        while True:
-            query: dict[str, Any] = {
-                "TableName": self._table,
-                "KeyConditionExpression": "pk = :pk",
-                "ExpressionAttributeValues": {":pk": {"S": "MODEL"}},
-                "ConsistentRead": True,
-            }
-            if limit is not None:
-                query["Limit"] = limit - len(records)
-            if start is not None:
-                query["ExclusiveStartKey"] = start
-            answer = self._client.query(**query)
-            records += [ModelRecord.from_item(_plain(item)) for item in answer["Items"]]
-            start = answer.get("LastEvaluatedKey")
-            if start is None:
-                return records, None
-            if limit is not None and len(records) >= limit:
-                return records, str(start["sk"]["S"])
+        items, last = dynamo.page(self._client, self._table, "MODEL", limit=limit, after=after)
+        return [ModelRecord.from_item(item) for item in items], last
 
     def create(self, record: ModelRecord) -> None:
         """Raises Conflict when the id is taken."""
-        item = {name: _SERIALIZE(value) for name, value in record.item().items()}
+        item = dynamo.to_item(record.item())
         try:
             self._client.put_item(
                 TableName=self._table, Item=item, ConditionExpression="attribute_not_exists(pk)"
@@ -107,7 +87,7 @@ class ModelStore:
         try:
             self._client.delete_item(
                 TableName=self._table,
-                Key=_key(model_id),
+                Key=dynamo.key("MODEL", model_id),
                 ConditionExpression="generation = :generation",
                 ExpressionAttributeValues={":generation": {"N": str(generation)}},
             )
@@ -122,21 +102,13 @@ class ModelStore:
         try:
             answer = self._client.update_item(
                 TableName=self._table,
-                Key=_key(model_id),
+                Key=dynamo.key("MODEL", model_id),
                 UpdateExpression=expression,
                 ConditionExpression=f"attribute_exists(pk) AND {condition}",
-                ExpressionAttributeValues={name: _SERIALIZE(value) for name, value in values.items()},
+                ExpressionAttributeValues=dynamo.to_item(values),
                 ReturnValues="ALL_NEW",
                 **extra,
             )
         except self._client.exceptions.ConditionalCheckFailedException:
             return None
-        return ModelRecord.from_item(_plain(answer["Attributes"]))
-
-
-def _key(model_id: str) -> dict[str, Any]:
-    return {"pk": {"S": "MODEL"}, "sk": {"S": model_id}}
-
-
-def _plain(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _DESERIALIZE(value) for name, value in item.items()}
+        return ModelRecord.from_item(dynamo.from_item(answer["Attributes"]))

@@ -1,7 +1,5 @@
 """What people may do with API tokens."""
 
-import base64
-import binascii
 import hashlib
 import re
 import time
@@ -11,6 +9,7 @@ from dataclasses import dataclass
 
 from lisa.errors import Conflict, Forbidden, InvalidRequest, NotFound, Unauthenticated
 from lisa.identity.principal import Principal
+from lisa.paging import check_size, key_of, next_token
 from lisa.tokens.format import new_token
 from lisa.tokens.record import ApiToken
 from lisa.tokens.schema import CreatedToken, CreateToken, RevokedToken, TokenInfo, created, info
@@ -18,7 +17,6 @@ from lisa.tokens.store import TokenStore
 
 DAY = 86_400
 DEFAULT_DAYS = 90
-MAX_PAGE = 100
 MAX_TOKENS = 100  # of one user, so that nobody fills the table
 MAX_ANCESTORS = 4  # each costs a read when the token is checked
 
@@ -81,19 +79,13 @@ class TokenService:
 
         Raises InvalidRequest for a size outside 1-100 or a token that none of our pages gave.
         """
-        if page_size is not None and not 1 <= page_size <= MAX_PAGE:
-            raise InvalidRequest(f"pageSize must be between 1 and {MAX_PAGE}.", field="pageSize")
-        after = _after(token) if token else None
-        found: list[ApiToken] = []
-        while True:
-            limit = page_size or MAX_PAGE
-            if principal.is_admin:
-                page, after = self._store.page(limit=limit, after=after)
-            else:
-                page, after = self._store.page_of(principal.user, limit=limit, after=after)
-            found += page
-            if after is None or page_size is not None:
-                return self._infos(found), _token(after) if after else None
+        check_size(page_size)
+        after = key_of(token)
+        if principal.is_admin:
+            found, last = self._store.page(limit=page_size, after=after)
+        else:
+            found, last = self._store.page_of(principal.user, limit=page_size, after=after)
+        return self._infos(found), next_token(last)
 
     def get(self, principal: Principal, token_uuid: str) -> TokenInfo:
         """Raises NotFound also for a token that is somebody else's."""
@@ -193,17 +185,3 @@ def _within(groups: frozenset[str], allowed: frozenset[str]) -> None:
             f"You are not in {', '.join(wider)}: a token cannot have more groups than its creator.",
             field="groups",
         )
-
-
-def _token(last: str) -> str:
-    return base64.urlsafe_b64encode(last.encode()).decode()
-
-
-def _after(token: str) -> str:
-    try:
-        after = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True).decode()
-    except (ValueError, binascii.Error):
-        after = ""
-    if not 0 < len(after) <= 256:
-        raise InvalidRequest("nextToken is not one that a page gave.", field="nextToken")
-    return after

@@ -13,16 +13,13 @@ The first three are written and deleted in one transaction and never changed.
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-
+from lisa import dynamo
 from lisa.errors import Conflict
 from lisa.tokens.record import KEPT_AFTER_EXPIRY, ApiToken
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
-_SERIALIZE = TypeSerializer().serialize
-_DESERIALIZE = TypeDeserializer().deserialize
 _BATCH = 100  # keys of one BatchGetItem
 
 
@@ -41,7 +38,7 @@ class TokenStore:
 
     def create(self, token: ApiToken) -> None:
         """Raises Conflict when the user has a token of that name."""
-        item = {name: _SERIALIZE(value) for name, value in token.attributes().items()}
+        item = dynamo.to_item(token.attributes())
         puts: Any = [
             {
                 "Put": {
@@ -80,11 +77,16 @@ class TokenStore:
         )
         return answer["Count"]
 
-    def page_of(self, user: str, *, limit: int, after: str | None) -> tuple[list[ApiToken], str | None]:
-        """A user's tokens by name, after the name `after`; and the name to go on after, or None at the end."""
+    def page_of(
+        self, user: str, *, limit: int | None, after: str | None
+    ) -> tuple[list[ApiToken], str | None]:
+        """A user's tokens by name, after the name `after`; and the name to go on after, or None at the end.
+
+        Without `limit`, all that are left.
+        """
         return self._page(f"USER#{user}", limit, after)
 
-    def page(self, *, limit: int, after: str | None) -> tuple[list[ApiToken], str | None]:
+    def page(self, *, limit: int | None, after: str | None) -> tuple[list[ApiToken], str | None]:
         """Everybody's tokens by UUID."""
         return self._page("TOKEN", limit, after)
 
@@ -114,48 +116,27 @@ class TokenStore:
 
     def _get(self, key: Mapping[str, Any]) -> ApiToken | None:
         item = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
-        return _token(item) if item else None
+        return ApiToken.from_attributes(dynamo.from_item(item)) if item else None
 
-    def _page(self, pk: str, limit: int, after: str | None) -> tuple[list[ApiToken], str | None]:
-        tokens: list[ApiToken] = []
-        query: dict[str, Any] = {
-            "TableName": self._table,
-            "KeyConditionExpression": "pk = :pk",
-            "ExpressionAttributeValues": {":pk": {"S": pk}},
-            "ConsistentRead": True,
-        }
-        if after is not None:
-            query["ExclusiveStartKey"] = {"pk": {"S": pk}, "sk": {"S": after}}
-        while True:
-            answer = self._client.query(**query, Limit=limit - len(tokens))
-            tokens += [_token(item) for item in answer["Items"]]
-            last = answer.get("LastEvaluatedKey")
-            if last is None:
-                return tokens, None
-            if len(tokens) >= limit:
-                return tokens, last["sk"]["S"]
-            query["ExclusiveStartKey"] = last
+    def _page(self, pk: str, limit: int | None, after: str | None) -> tuple[list[ApiToken], str | None]:
+        items, last = dynamo.page(self._client, self._table, pk, limit=limit, after=after)
+        return [ApiToken.from_attributes(item) for item in items], last
 
 
 def _keys(token: ApiToken) -> tuple[dict[str, Any], ...]:
-    user = {"pk": {"S": f"USER#{token.user}"}, "sk": {"S": token.name}}
-    return _hash_key(token.digest), _uuid_key(token.uuid), user
+    return _hash_key(token.digest), _uuid_key(token.uuid), dynamo.key(f"USER#{token.user}", token.name)
 
 
 def _hash_key(digest: str) -> dict[str, Any]:
-    return {"pk": {"S": f"HASH#{digest}"}, "sk": {"S": "TOKEN"}}
+    return dynamo.key(f"HASH#{digest}", "TOKEN")
 
 
 def _uuid_key(uuid: str) -> dict[str, Any]:
-    return {"pk": {"S": "TOKEN"}, "sk": {"S": uuid}}
+    return dynamo.key("TOKEN", uuid)
 
 
 def _used_key(uuid: str) -> dict[str, Any]:
-    return {"pk": {"S": "USED"}, "sk": {"S": uuid}}
-
-
-def _token(item: Mapping[str, Any]) -> ApiToken:
-    return ApiToken.from_attributes({name: _DESERIALIZE(value) for name, value in item.items()})
+    return dynamo.key("USED", uuid)
 
 
 def _reasons(error: Any) -> list[dict[str, Any]]:
