@@ -5,6 +5,7 @@ import ipaddress
 import json
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 
 from lisa.audit.event import AuditEvent, Origin
@@ -31,7 +32,7 @@ class Audit:
 
     def __init__(self, open_publisher: Callable[[], AuditPublisher]) -> None:
         self._open = open_publisher
-        self._waiting: list[AuditEvent] = []
+        self._waiting: deque[AuditEvent] = deque()
         self._sign_ins = SignIns(self._add)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
@@ -62,7 +63,8 @@ class Audit:
         self._flush(publisher)
 
     def _flush(self, publisher: AuditPublisher) -> None:
-        waiting, self._waiting = self._waiting, []
+        # One by one, so that none is lost that comes while they are taken out.
+        waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
         if waiting:
             publisher.publish(waiting)
 

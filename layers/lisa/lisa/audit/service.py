@@ -60,14 +60,14 @@ class AuditLog:
         if not 1 <= limit <= MAX_PAGE:
             raise InvalidRequest(f"pageSize: give 1 to {MAX_PAGE}.", field="pageSize")
         # Only the position comes from the token. What is asked for comes from the call, and must be the same.
-        print_ = _fingerprint(first, last, user, action)
+        fingerprint = _fingerprint(first, last, user, action)
         texts = iso(begin.timestamp()), iso(end.timestamp())
-        after = _position(token, print_, *texts) if token is not None else None
+        after = _position(token, fingerprint, *texts) if token is not None else None
         if user is not None or action is not None:
             found, at = self._along_index(user, action, texts, limit, after)
         else:
             found, at = self._along_days(texts, limit, after)
-        return AuditAnswer(events=found, next_token=_token(at, print_) if at else None)
+        return AuditAnswer(events=found, next_token=_token(at, fingerprint) if at else None)
 
     def _along_index(
         self, user: str | None, action: str | None, texts: tuple[str, str], limit: int, after: str | None

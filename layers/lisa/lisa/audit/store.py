@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from lisa.audit.schema import AuditRecord
@@ -99,10 +99,6 @@ class AuditStore:
 
 def position_of(record: AuditRecord) -> str:
     return f"{record.time}#{record.id}"
-
-
-def today(time: float) -> str:
-    return datetime.fromtimestamp(time, UTC).date().isoformat()
 
 
 def _record(item: Mapping[str, Any]) -> AuditRecord:
