@@ -9,6 +9,7 @@ from lisa_local import processes
 from lisa_local.config import Config
 from lisa_local.console import Problem, Steps
 from lisa_local.home import Home
+from lisa_local.postgres.account import forget_copy
 from lisa_local.supervisor.control import Control
 
 
@@ -46,6 +47,7 @@ def reset(home: Home, steps: Steps, *, ask: bool) -> None:
             return
     down(home, steps)
     with steps.step("deleted") as step:
+        forget_copy(home.path / "postgres")
         for entry in home.path.iterdir():
             # This command's own lock lies in the folder; it goes with the next reset or not at all.
             if entry.name == "command.lock":

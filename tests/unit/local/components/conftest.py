@@ -20,6 +20,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from lisa_local.postgres.account import forget_copy
 
 HERE = Path(__file__).parent
 
@@ -145,6 +146,7 @@ class Cloud:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        forget_copy(self.home / "postgres")
 
     def log(self, component: str) -> str:
         return (self.home / f"{component}.log").read_text()

@@ -103,14 +103,29 @@ def test_a_lost_password_is_replaced(cloud: Cloud) -> None:
 def test_programs_that_the_account_cannot_reach_are_copied_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Given: a folder for temporary files that nobody else may pass, as below a checkout made by `mktemp -d`
     monkeypatch.setattr(account, "_passable", lambda _: False)
-    monkeypatch.setattr(account.tempfile, "tempdir", "/tmp")
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    monkeypatch.setattr(account.tempfile, "tempdir", str(private))
+    # When
     first = account.Account.choose(tmp_path / "postgres")
+    copy = first.programs.parents[2]
     try:
+        # Then
         assert account.Account.choose(tmp_path / "postgres").programs == first.programs
+        assert all(folder.stat().st_mode & 0o001 for folder in first.programs.parents)
         assert (first.programs / "postgres").stat().st_mode & 0o005 == 0o005
         assert first.user not in (None, 0)
     finally:
-        import shutil
+        account.forget_copy(tmp_path / "postgres")
+    assert not copy.exists()
 
-        shutil.rmtree(first.programs.parents[2])
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root needs copies of the programs")
+def test_only_what_was_copied_is_removed(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (tmp_path / account.NOTE).write_text(str(precious))
+    account.forget_copy(tmp_path)
+    assert precious.exists()
