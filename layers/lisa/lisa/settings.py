@@ -45,6 +45,9 @@ class Settings(BaseModel):
     usage_table: str = ""
     usage_retention_days: int = 395
     limits_table: str = ""
+    repositories_table: str = ""
+    documents_table: str = ""
+    documents_bucket: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":

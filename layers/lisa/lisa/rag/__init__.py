@@ -1,0 +1,1 @@
+"""Retrieval: repositories of documents, how they are taken in, and how they are searched."""
