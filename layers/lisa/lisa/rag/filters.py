@@ -109,12 +109,12 @@ def _parse(value: object, place: str, depth: int) -> Filter:
 
 def _comparison(value: Mapping[str, object], place: str) -> Comparison:
     kind = value.get("type")
-    if kind not in _OPERATORS:
+    if not isinstance(kind, str) or kind not in _OPERATORS:
         known = ", ".join([*Operator, "and", "or"])
         raise InvalidRequest(
             f"{place}.type is {str(kind)[:40]!r}: no operator of ours; use {known}.", field=f"{place}.type"
         )
-    operator = Operator(str(kind))
+    operator = Operator(kind)
     key = value.get("key")
     if not isinstance(key, str) or not _KEY.fullmatch(key):
         raise InvalidRequest(
