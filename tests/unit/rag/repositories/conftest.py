@@ -1,0 +1,20 @@
+from collections.abc import Iterator
+
+import boto3
+import pytest
+from lisa.rag.repositories.store import RepositoryStore
+from moto import mock_aws
+
+from tests.unit.tables import create_table
+
+TABLE = "repositories"
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[RepositoryStore]:
+    """A repositories table in moto."""
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        client = boto3.client("dynamodb", region_name="us-east-1")
+        create_table(client, TABLE)
+        yield RepositoryStore(TABLE, client)
