@@ -4,6 +4,7 @@ import logging
 import sys
 import threading
 import time
+from collections import deque
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
@@ -22,7 +23,7 @@ class AccessLog:
 
     def __init__(self, out: BinaryIO | None = None) -> None:
         self._out = out or sys.stdout.buffer
-        self._records: list[Record] = []
+        self._records: deque[Record] = deque()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
         self._dropped = 0
@@ -46,7 +47,8 @@ class AccessLog:
         self.flush()
 
     def flush(self) -> None:
-        records, self._records = self._records, []
+        # One by one, so that none is lost that comes while they are taken out.
+        records = [self._records.popleft() for _ in range(len(self._records))]
         dropped, self._dropped = self._dropped, 0
         if not records and not dropped:
             return

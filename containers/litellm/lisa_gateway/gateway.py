@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 _CREDENTIALS = (b"authorization", b"api-key", b"x-api-key")
 _PREFIXES = ("/v1", "/v2/serve/v1", "/v2/serve")
 STARTING_RETRY_SECONDS = 5
+BUSY_RETRY_SECONDS = 2
+MAX_LOOKUPS = 256  # API tokens that wait for the table: more would wait for seconds
 CLIENT_LEFT = 499  # nginx's number for it; only logs and metrics see it
 
 Answer = Callable[[Exchange, Principal | None], Awaitable[None]]
@@ -76,6 +78,7 @@ class Gateway:
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="verify")
         # Others, so that no flood of made-up API tokens keeps a sign-in waiting for the table.
         self._lookups = ThreadPoolExecutor(max_workers=4, thread_name_prefix="lookup")
+        self._looked_up = 0
         self._inference, self._others = self._dispatch()
         # To ask how long a prompt is uses nothing.
         self._used = frozenset(path for path in self._inference if not path.endswith("/count_tokens"))
@@ -216,16 +219,26 @@ class Gateway:
             principal = self._verifier.cached(token.encode())
             if principal is None:
                 # May have to fetch the issuer's keys or a row, and a signature takes a while: not in the event loop.
-                threads = self._lookups if is_api_token(token) else self._threads
-                loop = asyncio.get_running_loop()
                 try:
-                    principal = await loop.run_in_executor(threads, self._verifier.verify, token)
+                    principal = await self._verify(token)
                 except LisaError as error:
                     self._audit.refused(error, exchange)
                     raise
                 self._audit.accepted(token, principal, exchange)
         exchange.principal = principal
         return principal
+
+    async def _verify(self, token: str) -> Principal:
+        run = asyncio.get_running_loop().run_in_executor
+        if not is_api_token(token):
+            return await run(self._threads, self._verifier.verify, token)
+        if self._looked_up >= MAX_LOOKUPS:
+            raise unavailable("Too many new API tokens are being checked; try again.", BUSY_RETRY_SECONDS)
+        self._looked_up += 1
+        try:
+            return await run(self._lookups, self._verifier.verify, token)
+        finally:
+            self._looked_up -= 1
 
     def _visible(self, model: str, principal: Principal) -> LiveRoute:
         """The model's route; what the caller may not use does not exist."""

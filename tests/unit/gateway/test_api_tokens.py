@@ -102,6 +102,45 @@ def test_a_slow_table_keeps_no_sign_in_waiting(gateway, rows):
     assert statuses == [200] * 8
 
 
+def test_lookups_that_wait_are_bounded(gateway, rows, monkeypatch):
+    # Given as many lookups that hang as may wait
+    monkeypatch.setattr("lisa_gateway.gateway.MAX_LOOKUPS", 3)
+    release = threading.Event()
+    held, waiting = rows.by_digest, []
+
+    def slow(digest):
+        waiting.append(digest)
+        assert release.wait(20)
+        return held(digest)
+
+    rows.by_digest = slow
+    statuses = []
+    callers = [
+        threading.Thread(
+            target=lambda token: statuses.append(
+                gateway.request("GET", "/v1/models", token=token, timeout=30).status
+            ),
+            args=(rows.add("user"),),
+        )
+        for _ in range(3)
+    ]
+    for caller in callers:
+        caller.start()
+    try:
+        wait_for(lambda: len(waiting) == 3)
+        # When another one comes, Then it is told to come again, and a sign-in is not held up
+        refused = gateway.chat(token=rows.add("user"))
+        assert refused.status == 503
+        assert int(refused.headers["retry-after"]) >= 1
+        assert gateway.chat(token=ISSUER.sign(ISSUER.id_claims(jti="another"))).status == 200
+    finally:
+        release.set()
+        for caller in callers:
+            caller.join(30)
+    assert statuses == [200] * 3
+    assert gateway.chat(token=rows.add("user")).status == 200
+
+
 def test_a_use_is_written_down_when_the_gateway_ends_if_not_before(rows):
     verifier = TokenVerifier(
         IdentitySettings(issuer=ISSUER.url, client_id=CLIENT), api_tokens=ApiTokens(lambda: rows)

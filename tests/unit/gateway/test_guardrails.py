@@ -110,7 +110,7 @@ def test_a_request_with_what_a_guardrail_looks_for_does_not_reach_the_model(gate
 
 def test_every_endpoint_that_takes_text_is_tried_here():
     told = {name for name, endpoint in ENDPOINTS.items() if not endpoint.multipart}
-    # These two have no model in this test's catalogue; what they take is read as all others are.
+    # These two are tried in test_litellm.py, with external models.
     assert told - set(BODIES) == {"images/generations", "audio/speech"}
 
 

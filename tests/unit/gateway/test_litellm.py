@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from lisa.guardrails.definition import Guardrail
 from lisa.models.routes import HostedTarget, ProviderTarget
 from lisa_gateway.validation import forbidden
 
@@ -33,9 +34,16 @@ PYTHON = ROOT / ".venvs/gateway/bin/python"
 START = 60
 
 
-def provider(model_id, port, *, model="openai/gpt-x", mode="chat", secret="arn:1", groups=(), base=None):
+MAIL = "jo.doe@example.org"
+
+
+def guardrail(**changes):
+    return Guardrail(**{"name": "no-mail", "identifier": "builtin:pii", "kinds": ("email",), **changes})
+
+
+def provider(model_id, port, *, model="openai/gpt-x", mode="chat", secret="arn:1", base=None, **rest):
     target = ProviderTarget(model=model, api_base=base or f"http://127.0.0.1:{port}/v1", secret_arn=secret)
-    return route(model_id, mode=mode, groups=groups, target=target)
+    return route(model_id, mode=mode, target=target, **rest)
 
 
 def read_secret(arn):
@@ -63,6 +71,19 @@ def shared():
             provider("img", port, mode="image_generation"),
             provider("tts", port, mode="audio_speech"),
             provider("stt", port, mode="audio_transcription", model="openai/whisper-1"),
+            *(
+                provider(f"{name}-{kind}", port, mode=mode, model=model, guardrails=(guard,))
+                for name, mode, model in (
+                    ("img", "image_generation", "openai/gpt-x"),
+                    ("tts", "audio_speech", "openai/gpt-x"),
+                    ("stt", "audio_transcription", "openai/whisper-1"),
+                )
+                for kind, guard in (
+                    ("pre", guardrail()),
+                    ("mask", guardrail(action="mask")),
+                    ("post", guardrail(mode="post_call")),
+                )
+            ),
             route("tgi", target=tgi),
             route("m", port=port),
         ]
@@ -290,6 +311,76 @@ def test_a_wrong_form_is_refused(gateway, fields, status, param):
     answer = gateway.request("POST", "/v1/audio/transcriptions", raw=raw, headers=headers)
     assert (answer.status, answer.error["param"]) == (status, param)
     assert gateway.upstream.asked == []
+
+
+PICTURE = {"prompt": f"a letter to {MAIL}"}
+SPEECH = {"input": f"write to {MAIL}", "voice": "v"}
+
+
+@pytest.mark.parametrize(
+    ("path", "model", "body"), [("images/generations", "img", PICTURE), ("audio/speech", "tts", SPEECH)]
+)
+def test_guardrails_read_what_pictures_and_speech_are_made_of(gateway, path, model, body):
+    blocked = gateway.request("POST", f"/v1/{path}", body={"model": f"{model}-pre", **body})
+    assert blocked.status == 400
+    assert b"no-mail" in blocked.body
+    assert MAIL.encode() not in blocked.body
+    assert gateway.upstream.asked == []
+
+    gateway.upstream.reply = document({"created": 5, "data": [{"b64_json": "aGk="}]})
+    masked = gateway.request("POST", f"/v1/{path}", body={"model": f"{model}-mask", **body})
+    assert masked.status == 200
+    assert MAIL.encode() not in gateway.upstream.asked[-1].body
+    assert b"to " in gateway.upstream.asked[-1].body
+
+
+@pytest.mark.parametrize(
+    ("path", "model", "body"), [("images/generations", "img", PICTURE), ("audio/speech", "tts", SPEECH)]
+)
+def test_an_answer_that_is_no_text_is_refused_where_answers_are_judged(gateway, path, model, body):
+    answer = gateway.request("POST", f"/v1/{path}", body={"model": f"{model}-post", **body})
+    assert answer.status == 400
+    assert b"cannot read" in answer.body
+    assert gateway.upstream.asked == []
+
+
+@pytest.mark.parametrize(
+    ("path", "model", "fields", "says"),
+    [
+        ("audio/transcriptions", "stt-pre", [("file", b"RIFF", "a.wav")], b"the file"),
+        ("audio/translations", "stt-pre", [("file", b"RIFF", "a.wav")], b"the file"),
+        ("images/edits", "img-pre", [("image", b"PNG", "a.png"), ("prompt", b"x", None)], b"the file"),
+        ("images/edits", "img-pre", [("prompt", MAIL.encode(), None)], b"no-mail"),
+        ("audio/transcriptions", "stt-pre", [("prompt", MAIL.encode(), None)], b"no-mail"),
+        ("images/edits", "img-post", [("prompt", b"x", None)], b"cannot read"),
+    ],
+)
+def test_a_guardrail_reads_the_fields_of_a_form_and_lets_no_file_pass(gateway, path, model, fields, says):
+    raw, headers = form(("model", model.encode(), None), *fields)
+    answer = gateway.request("POST", f"/v1/{path}", raw=raw, headers=headers)
+    assert says in answer.body
+    assert MAIL.encode() not in answer.body
+    assert gateway.upstream.asked == []
+
+
+def test_a_field_of_a_form_is_masked(gateway):
+    gateway.upstream.reply = document({"text": "heard"})
+    raw, headers = form(
+        ("model", b"stt-mask", None), ("prompt", f"from {MAIL} to".encode(), None), ("language", b"en", None)
+    )
+    answer = gateway.request("POST", "/v1/audio/transcriptions", raw=raw, headers=headers)
+    # Without a file LiteLLM may refuse it; what matters is what it would have been sent.
+    assert all(MAIL.encode() not in asked.body for asked in gateway.upstream.asked)
+    assert MAIL.encode() not in answer.body
+
+
+def test_the_transcript_is_judged(gateway):
+    gateway.upstream.reply = document({"text": f"write to {MAIL}"})
+    raw, headers = form(("model", b"stt-post", None), ("file", b"RIFF" * 50, "a.wav"))
+    answer = gateway.request("POST", "/v1/audio/transcriptions", raw=raw, headers=headers)
+    assert gateway.upstream.asked
+    assert MAIL.encode() not in answer.body
+    assert b"no-mail" in answer.body
 
 
 def test_messages_become_chat_and_come_back_as_messages(gateway):
