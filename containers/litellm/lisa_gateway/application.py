@@ -11,9 +11,10 @@ from lisa.models.routes import Route
 
 from lisa_gateway.access_log import AccessLog
 from lisa_gateway.audit import Audit
+from lisa_gateway.callers import Callers
 from lisa_gateway.catalogue import POLL_SECONDS, Catalogue, Store, Watcher
 from lisa_gateway.forwarding import Forwarder
-from lisa_gateway.gateway import Gateway
+from lisa_gateway.gateway import PREFIXES, Gateway
 from lisa_gateway.guardrails import Guards
 from lisa_gateway.http.client import Pool
 from lisa_gateway.http.server import Server
@@ -21,6 +22,7 @@ from lisa_gateway.limits import Limits
 from lisa_gateway.litellm_process import COMMAND as LITELLM_COMMAND
 from lisa_gateway.litellm_process import LiteLLM, ReadSecret
 from lisa_gateway.metrics import Metrics
+from lisa_gateway.retrieval.service_key import ServiceKey
 from lisa_gateway.settings import Settings
 from lisa_gateway.usage import Queue, UsageRecorder
 
@@ -64,8 +66,13 @@ class Application:
             allowed_hosts=settings.allowed_provider_hosts,
             command=litellm_command,
         )
+        secret = settings.service_key_secret
+        self._service_key = ServiceKey(
+            (lambda: read_secret(secret)) if secret else None,
+            frozenset(prefix + path for prefix in PREFIXES for path in ("/embeddings", "/rerank")),
+        )
         self.gateway = Gateway(
-            verifier=verifier,
+            callers=Callers(verifier, self._service_key, self._audit),
             catalogue=self.catalogue,
             forwarder=Forwarder(self._pool, self.metrics),
             litellm=self.litellm,
@@ -74,7 +81,6 @@ class Application:
             usage=self.usage,
             guards=self._guards,
             limits=limits,
-            audit=self._audit,
             base_path=settings.base_path,
         )
         self.server = Server(self.gateway.handle, self.gateway.refuse, max_body_bytes=settings.max_body_bytes)
@@ -103,6 +109,7 @@ class Application:
         if self._api_tokens is not None:
             self._api_tokens.used.start()
         self._audit.start()
+        self._service_key.start()
         port = await self.server.listen(self._settings.host, self._settings.port)
         self._watcher.start()
         self._preparing = asyncio.get_running_loop().call_later(self._prepare_seconds, self.litellm.prepare)

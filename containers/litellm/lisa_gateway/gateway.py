@@ -4,20 +4,18 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import unquote
 
 import orjson
-from lisa.errors import LisaError, Unauthenticated
-from lisa.identity import RULES, Principal, TokenVerifier, Who, authorize, bearer_token, rule_for
+from lisa.errors import LisaError
+from lisa.identity import RULES, Principal, Who, authorize, rule_for
 from lisa.models.routes import HostedTarget
-from lisa.tokens.format import is_api_token
 
 from lisa_gateway import multipart
 from lisa_gateway.access_log import AccessLog
 from lisa_gateway.answers import Dialect, send_error, send_json
-from lisa_gateway.audit import Audit
+from lisa_gateway.callers import Callers
 from lisa_gateway.catalogue import Catalogue, LiveRoute
 from lisa_gateway.endpoints import ENDPOINTS, Endpoint
 from lisa_gateway.forwarding import Call, Forwarder
@@ -35,12 +33,8 @@ from lisa_gateway.validation import check_fields, forbidden, model_of, not_allow
 
 log = logging.getLogger(__name__)
 
-# One path for all of them: a token is a token, whichever header brings it.
-_CREDENTIALS = (b"authorization", b"api-key", b"x-api-key")
-_PREFIXES = ("/v1", "/v2/serve/v1", "/v2/serve")
+PREFIXES = ("/v1", "/v2/serve/v1", "/v2/serve")
 STARTING_RETRY_SECONDS = 5
-BUSY_RETRY_SECONDS = 2
-MAX_LOOKUPS = 256  # API tokens that wait for the table: more would wait for seconds
 CLIENT_LEFT = 499  # nginx's number for it; only logs and metrics see it
 
 Answer = Callable[[Exchange, Principal | None], Awaitable[None]]
@@ -52,7 +46,7 @@ class Gateway:
     def __init__(  # noqa: PLR0913 - its parts, each by name
         self,
         *,
-        verifier: TokenVerifier,
+        callers: Callers,
         catalogue: Catalogue,
         forwarder: Forwarder,
         litellm: LiteLLM,
@@ -61,10 +55,9 @@ class Gateway:
         usage: UsageRecorder,
         guards: Guards,
         limits: Limits | None,
-        audit: Audit,
         base_path: str = "",
     ) -> None:
-        self._verifier = verifier
+        self._who = callers.who
         self._catalogue = catalogue
         self._forwarder = forwarder
         self._litellm = litellm
@@ -73,12 +66,7 @@ class Gateway:
         self._usage = usage
         self._guards = guards
         self._limits = limits
-        self._audit = audit
         self._base_path = base_path
-        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="verify")
-        # Others, so that no flood of made-up API tokens keeps a sign-in waiting for the table.
-        self._lookups = ThreadPoolExecutor(max_workers=4, thread_name_prefix="lookup")
-        self._looked_up = 0
         self._inference, self._others = self._dispatch()
         # To ask how long a prompt is uses nothing.
         self._used = frozenset(path for path in self._inference if not path.endswith("/count_tokens"))
@@ -96,7 +84,7 @@ class Gateway:
             "/v2/serve/model/info": self._model_info,
         }
         inference = {}
-        for prefix in _PREFIXES:
+        for prefix in PREFIXES:
             others[prefix + "/models"] = self._models
             others[prefix + "/models/{modelId}"] = self._model
             for name, endpoint in ENDPOINTS.items():
@@ -206,39 +194,6 @@ class Gateway:
             if other != method and rule_for("gateway", other, path) is not None:
                 return LisaError(f"{path} takes {other}.", code="method_not_allowed", status=405)
         return LisaError(f"There is no route {method[:16]} {path[:200]}.", code="unknown_url", status=404)
-
-    async def _who(self, exchange: Exchange) -> Principal:
-        headers = exchange.headers
-        value = headers.get(b"authorization")
-        principal = None
-        if value is not None and b"api-key" not in headers and b"x-api-key" not in headers:
-            # The common case: a token that has been verified before, and no other beside it.
-            principal = self._verifier.cached(value[7:] if value[:7] == b"Bearer " else value)
-        if principal is None:
-            token = _token(headers)
-            principal = self._verifier.cached(token.encode())
-            if principal is None:
-                # May have to fetch the issuer's keys or a row, and a signature takes a while: not in the event loop.
-                try:
-                    principal = await self._verify(token)
-                except LisaError as error:
-                    self._audit.refused(error, exchange)
-                    raise
-                self._audit.accepted(token, principal, exchange)
-        exchange.principal = principal
-        return principal
-
-    async def _verify(self, token: str) -> Principal:
-        run = asyncio.get_running_loop().run_in_executor
-        if not is_api_token(token):
-            return await run(self._threads, self._verifier.verify, token)
-        if self._looked_up >= MAX_LOOKUPS:
-            raise unavailable("Too many new API tokens are being checked; try again.", BUSY_RETRY_SECONDS)
-        self._looked_up += 1
-        try:
-            return await run(self._lookups, self._verifier.verify, token)
-        finally:
-            self._looked_up -= 1
 
     def _visible(self, model: str, principal: Principal) -> LiveRoute:
         """The model's route; what the caller may not use does not exist."""
@@ -397,22 +352,6 @@ class Gateway:
 
 # What load balancers ask every few seconds is not worth a line.
 _QUIET = frozenset({"/health", "/health/liveliness", "/health/readiness", "/metrics"})
-
-
-def _token(headers: dict[bytes, bytes]) -> str:
-    """The token in the headers; raises Unauthenticated when there is none, or when two disagree."""
-    token = None
-    for name in _CREDENTIALS:
-        value = headers.get(name)
-        if not value:
-            continue
-        given = bearer_token(value.decode("latin-1"))
-        if token is not None and given != token:
-            raise Unauthenticated("Two different tokens were sent; send one.")
-        token = given
-    if token is None:
-        raise Unauthenticated("No token was sent. Send `Authorization: Bearer <token>`.")
-    return token
 
 
 def _speaks_llamacpp(live: LiveRoute) -> bool:

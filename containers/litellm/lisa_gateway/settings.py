@@ -16,6 +16,7 @@ class Settings:
     models_table: str
     usage_queue_url: str
     limits_table: str = ""
+    service_key_secret: str = ""  # the secret's ARN; without it no service key is accepted
     event_bus: str
     host: str = "0.0.0.0"  # noqa: S104 - the container's only way in is its load balancer
     port: int = 4000
@@ -54,6 +55,7 @@ class Settings:
             models_table=table,
             usage_queue_url=queue,
             limits_table=limits,
+            service_key_secret=env.get("LISA_SERVICE_KEY_SECRET", ""),
             event_bus=bus,
             host=env.get("HOST") or "0.0.0.0",  # noqa: S104
             port=_number(env, "PORT", 4000),

@@ -48,6 +48,12 @@ class Settings(BaseModel):
     repositories_table: str = ""
     documents_table: str = ""
     documents_bucket: str = ""
+    gateway_url: str = Field(
+        default="", description="The gateway behind the internal load balancer: http://name:port"
+    )
+    service_key_secret: str = Field(
+        default="", description="The secret with the key for it (lisa.identity.service_key)"
+    )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":

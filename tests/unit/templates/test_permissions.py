@@ -104,3 +104,15 @@ def test_whoever_starts_a_task_may_pull_through_a_cache() -> None:
         role = Stack(ROOT / f"stacks/{stack}.yaml").resources[name]
         allowed = {action for statement in statements(role) for action in actions(statement)}
         assert {"ecr:BatchImportUpstreamImage", "ecr:CreateRepository"} <= allowed
+
+
+def test_the_gateway_reads_the_service_key_and_no_other_secret_of_ours() -> None:
+    role = Stack(ROOT / "stacks/serve.yaml").resources["GatewayTaskRole"]["Properties"]
+    secrets = [
+        statement["Resource"]
+        for statement in statements(role["Policies"])
+        if "secretsmanager:GetSecretValue" in actions(statement)
+    ]
+    assert len(secrets) == 2
+    assert secrets[0]["Fn::Sub"].endswith(":secret:${DeploymentName}/models/*")
+    assert secrets[1] == {"Ref": "ServiceKeySecretArn"}
