@@ -104,7 +104,7 @@ def test_a_slow_table_keeps_no_sign_in_waiting(gateway, rows):
 
 def test_lookups_that_wait_are_bounded(gateway, rows, monkeypatch):
     # Given as many lookups that hang as may wait
-    monkeypatch.setattr("lisa_gateway.gateway.MAX_LOOKUPS", 3)
+    monkeypatch.setattr("lisa_gateway.callers.MAX_LOOKUPS", 3)
     release = threading.Event()
     held, waiting = rows.by_digest, []
 
