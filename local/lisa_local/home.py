@@ -58,6 +58,11 @@ class Home:
         return self.path / "credentials"
 
     @property
+    def retrieval(self) -> Path:
+        """The database's address and retrieval's own user of it."""
+        return self.path / "postgres-retrieval.json"
+
+    @property
     def env(self) -> Path:
         return self.path / "env"
 

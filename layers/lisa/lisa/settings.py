@@ -54,6 +54,13 @@ class Settings(BaseModel):
     service_key_secret: str = Field(
         default="", description="The secret with the key for it (lisa.identity.service_key)"
     )
+    pgvector_host: str = ""
+    pgvector_port: int = 5432
+    pgvector_database: str = "lisa"
+    pgvector_user: str = ""
+    pgvector_secret: str = Field(default="", description="Secret with the password; empty signs in with IAM")
+    pgvector_connect_seconds: int = Field(default=40, description="A database that sleeps wakes within them")
+    pgvector_connect_tries: int = 3
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":

@@ -12,13 +12,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from botocore.exceptions import ClientError
 
 from lisa_local.cloud import LocalCloud, without_aws
 from lisa_local.component import write_private
 from lisa_local.console import Problem
-from lisa_local.home import ROOT, Home
+from lisa_local.home import ROOT, Home, read_json
 from lisa_local.supervisor import logfiles
 
 STACK = "lisa"
@@ -58,6 +59,7 @@ def _source_files(root: Path) -> Iterator[Path]:
 
 def parameters(cloud: LocalCloud) -> dict[str, str]:
     """Where this machine differs from an account; the rest is samconfig.toml's or a default."""
+    retrieval = _retrieval(cloud)
     return {
         "DeploymentName": STACK,
         "Stage": "local",
@@ -67,7 +69,24 @@ def parameters(cloud: LocalCloud) -> dict[str, str]:
         "SignInBaseUrl": cloud.config.emulator_url,
         # Small models on the processor are there within seconds; who waits should not wait an hour.
         "ModelStartTimeoutSeconds": MODEL_START_SECONDS,
+        "PgvectorStore": "existing",
+        "PgvectorHost": str(retrieval["host"]),
+        "PgvectorPort": str(retrieval["port"]),
+        "PgvectorDatabase": str(retrieval["database"]),
+        "PgvectorUser": str(retrieval["user"]),
     }
+
+
+def secret_parameters(cloud: LocalCloud) -> dict[str, str]:
+    """What only the deployment itself is told, never a build or a command line."""
+    return {"PgvectorPassword": str(_retrieval(cloud)["password"])}
+
+
+def _retrieval(cloud: LocalCloud) -> dict[str, Any]:
+    credentials = read_json(cloud.home.retrieval)
+    if credentials is None:
+        raise Problem("The database has no user for retrieval yet: start the local cloud with `lisa up`.")
+    return dict(credentials)
 
 
 class Deployment:
@@ -97,6 +116,10 @@ class Deployment:
 
     def deploy(self) -> None:
         overrides = [f"{name}={value}" for name, value in self._parameters.items()]
+        # In a file, because everybody on the machine may read the arguments of a command.
+        self._home.build.mkdir(exist_ok=True)
+        secrets = self._home.build / "secrets.yaml"
+        write_private(secrets, json.dumps(secret_parameters(self._cloud)) + "\n")
         self._sam(
             "deploy",
             "--template-file",
@@ -108,6 +131,7 @@ class Deployment:
             "--no-progressbar",
             "--parameter-overrides",
             *overrides,
+            f"file://{secrets}",
         )
 
     def write_outputs(self) -> dict[str, str]:

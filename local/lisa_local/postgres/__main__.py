@@ -21,7 +21,7 @@ async def run(settings: Settings) -> int:
     stopping = stop_event()
     account = Account.choose(settings.home / "postgres")
     credentials = cluster.prepare(settings, account)
-    server = Server(settings, account, credentials)
+    server = Server(settings, account, credentials, cluster.retrieval(settings))
     server.end_leftovers()
     server.start()
     ended = asyncio.create_task(server.ended())

@@ -1,4 +1,4 @@
-"""The data folder and the superuser's password."""
+"""The data folder and the passwords: the superuser's, and that of retrieval's own user."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ logger = logging.getLogger("lisa.postgres")
 HOST = "127.0.0.1"
 USER = "postgres"
 DATABASE = "lisa"
+RETRIEVAL_USER = "lisa_retrieval"
+RETRIEVAL_NOTE = "postgres-retrieval.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What `<home>/postgres.json` holds."""
+    """What `<home>/postgres.json` holds, and `<home>/postgres-retrieval.json` for retrieval's own user."""
 
     host: str
     port: int
@@ -54,6 +56,15 @@ def prepare(settings: Settings, account: Account) -> Credentials:
         _set_password(data, account, password)
     assert password is not None  # noqa: S101 - for the type checker
     credentials = Credentials(HOST, settings.postgres_port, USER, password, DATABASE)
+    write_private(note, json.dumps(asdict(credentials)) + "\n")
+    return credentials
+
+
+def retrieval(settings: Settings) -> Credentials:
+    """Retrieval's own user; its password is made once and handed to the application when it is deployed."""
+    note = settings.home / RETRIEVAL_NOTE
+    password = _stored_password(note) or secrets.token_urlsafe(24)
+    credentials = Credentials(HOST, settings.postgres_port, RETRIEVAL_USER, password, DATABASE)
     write_private(note, json.dumps(asdict(credentials)) + "\n")
     return credentials
 

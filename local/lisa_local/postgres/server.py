@@ -43,9 +43,12 @@ def _die_with_component() -> None:
 
 
 class Server:
-    def __init__(self, settings: Settings, account: Account, credentials: Credentials) -> None:
+    def __init__(
+        self, settings: Settings, account: Account, credentials: Credentials, retrieval: Credentials
+    ) -> None:
         self._account = account
         self._credentials = credentials
+        self._retrieval = retrieval
         self._data = data_folder(settings)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -104,7 +107,7 @@ class Server:
         return process.wait()
 
     def prepare(self) -> None:
-        """Wait until the server answers, then make the database and its extension; blocking.
+        """Wait until the server answers, then make the database, its extension and its user; blocking.
 
         Raises:
             ComponentError: it does not answer in time, or refuses.
@@ -128,6 +131,22 @@ class Server:
         ):
             self._execute("postgres", sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
         self._execute(database, sql.SQL("CREATE EXTENSION IF NOT EXISTS vector"))
+        self._admit_retrieval(database)
+
+    def _admit_retrieval(self, database: str) -> None:
+        """Retrieval signs in as a user who owns one schema and nothing else."""
+        user = sql.Identifier(self._retrieval.user)
+        known = sql.SQL("SELECT 1 FROM pg_roles WHERE rolname = {}").format(sql.Literal(self._retrieval.user))
+        if not self._execute(database, known):
+            self._execute(database, sql.SQL("CREATE ROLE {} LOGIN").format(user))
+        for statement in (
+            # Fewer than the server takes: somebody must still be able to look at it.
+            sql.SQL("ALTER ROLE {} PASSWORD {} CONNECTION LIMIT 50").format(
+                user, sql.Literal(self._retrieval.password)
+            ),
+            sql.SQL("CREATE SCHEMA IF NOT EXISTS retrieval AUTHORIZATION {}").format(user),
+        ):
+            self._execute(database, statement)
 
     def _execute(self, database: str, statement: sql.Composable | None = None) -> list[tuple[object, ...]]:
         connection = psycopg2.connect(

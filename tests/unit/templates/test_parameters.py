@@ -58,6 +58,9 @@ def test_a_default_matches_its_own_pattern(name: str) -> None:
         ("VpcId", "10.0.0.0/16"),
         ("CertificateArn", "lisa.example.com"),
         ("PermissionsBoundary", "MyBoundary"),
+        ("PgvectorHost", "postgres://db.example.com"),
+        ("PgvectorPassword", 'quo"tation-mark'),
+        ("PgvectorPassword", "back\\slash"),
     ],
 )
 def test_a_value_of_the_wrong_form_is_refused(name: str, value: str) -> None:
@@ -91,6 +94,7 @@ def test_a_value_of_the_right_form_is_taken(name: str, value: str) -> None:
         IMAGES | {"Stage": "prod", "AdminEmail": "ada@example.com"},
         IMAGES | {"OidcIssuer": "https://login.example.com", "OidcClientId": "lisa"},
         IMAGES | {"NetworkMode": "isolated"},
+        IMAGES | {"PgvectorStore": "existing", "PgvectorHost": "db.example.com"},
         IMAGES | {"VpcId": "vpc-1", "PrivateSubnetIds": "subnet-1,subnet-2"},
         IMAGES
         | {
@@ -117,6 +121,8 @@ def test_parameters_that_go_together_are_taken(parameters: dict[str, str]) -> No
             IMAGES | {"OidcIssuer": "https://a.example.com", "OidcClientId": "lisa", "AdminEmail": "a@b.cd"},
             "AdminEmail",
         ),
+        (IMAGES | {"PgvectorStore": "existing"}, "PgvectorHost"),
+        (IMAGES | {"PgvectorHost": "db.example.com"}, "PgvectorStore"),
         (IMAGES | {"VpcId": "vpc-1"}, "PrivateSubnetIds"),
         (IMAGES | {"PrivateSubnetIds": "subnet-1,subnet-2"}, "VpcId"),
         (IMAGES | {"NetworkMode": "isolated", "CertificateArn": CERTIFICATE}, "CertificateArn"),

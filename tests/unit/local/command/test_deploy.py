@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from lisa_local.bringup import deploy
 from lisa_local.cloud import LocalCloud, without_aws
 from lisa_local.component import write_private
@@ -28,6 +29,10 @@ def checkout(tmp_path: Path) -> Path:
 def deployment(home: Home, write_config: Callable[..., None]) -> deploy.Deployment:
     write_config()
     write_private(home.operator, '{"access_key_id": "AKIAOPERATOR", "secret_access_key": "s3cret"}')
+    write_private(
+        home.retrieval,
+        '{"host": "127.0.0.1", "port": 15432, "database": "lisa", "user": "r", "password": "t0p-s3cret"}',
+    )
     return deploy.Deployment(LocalCloud(home))
 
 
@@ -97,6 +102,26 @@ def test_sam_gets_the_operators_key_and_nothing_of_the_callers(
     assert "theirs" not in environment
     assert "--config-env local" in environment
     assert "--no-fail-on-empty-changeset" in environment
+
+
+def test_a_password_reaches_sam_in_a_private_file_alone(
+    deployment: deploy.Deployment, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given
+    seen = tmp_path / "seen"
+    _stand_in_for_sam(tmp_path, monkeypatch, f"env > {seen}; echo $@ >> {seen}")
+
+    # When
+    deployment.deploy()
+
+    # Then
+    told = seen.read_text()
+    secrets = home.build / "secrets.yaml"
+    assert "PgvectorHost=127.0.0.1" in told
+    assert "t0p-s3cret" not in told
+    assert f"file://{secrets}" in told
+    assert yaml.safe_load(secrets.read_text()) == {"PgvectorPassword": "t0p-s3cret"}
+    assert secrets.stat().st_mode & 0o077 == 0
 
 
 def test_an_environment_loses_every_aws_setting() -> None:

@@ -51,6 +51,41 @@ def test_it_has_vectors_and_wants_the_password(cloud: Cloud) -> None:
         connect(cloud, password="wrong")
 
 
+def test_retrievals_user_owns_a_schema_and_nothing_else(cloud: Cloud) -> None:
+    # Given
+    ask(cloud, "CREATE TABLE secret AS SELECT 42 AS answer")
+    note = json.loads((cloud.home / "postgres-retrieval.json").read_text())
+    assert stat.S_IMODE((cloud.home / "postgres-retrieval.json").stat().st_mode) == 0o600
+
+    # When
+    connection = connect(cloud, user=note["user"], password=note["password"])
+
+    # Then
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE retrieval.t (v halfvec(2))")
+            cursor.execute("INSERT INTO retrieval.t VALUES ('[1,2]')")
+            for statement in (
+                "SELECT * FROM secret",
+                "CREATE TABLE t ()",
+                "CREATE SCHEMA s",
+                "CREATE ROLE r",
+            ):
+                with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                    cursor.execute(statement)
+    finally:
+        connection.close()
+
+
+def test_retrievals_password_survives_a_stop(cloud: Cloud) -> None:
+    before = (cloud.home / "postgres-retrieval.json").read_text()
+    cloud.stop("postgres")
+    cloud.start("postgres")
+    assert (cloud.home / "postgres-retrieval.json").read_text() == before
+    note = json.loads(before)
+    connect(cloud, user=note["user"], password=note["password"]).close()
+
+
 def test_it_never_runs_as_root(cloud: Cloud) -> None:
     assert all(Path(f"/proc/{pid}").stat().st_uid != 0 for pid in processes(cloud))
 
