@@ -111,13 +111,13 @@ def test_a_workflow_writes_its_finding_and_may_try_again(store: RepositoryStore)
     kept = collection(status=CollectionStatus.CREATE_IN_PROGRESS)
     store.create_collection(kept)
     row = store.row("COLLECTION#library", "c-1")
-    assert row == Row(kept, 1)
+    assert row == Row(kept, 1, is_settled=False)
     assert store.try_again(row, now=6)
     assert not store.try_again(row, now=7)
     assert store.set_status(kept, CollectionStatus.CREATE_FAILED, "no space", now=8)
     assert list(store.rows()) == [
         Row(repository(), 1),
-        Row(replace(kept, status=CollectionStatus.CREATE_FAILED, reason="no space", updated_at=8), 2),
+        Row(replace(kept, status=CollectionStatus.CREATE_FAILED, reason="no space", updated_at=8), 2, True),
     ]
 
 

@@ -7,7 +7,8 @@
 | `NAME#<repository>` | name | which collection has this name; makes names unique |
 | `DEFAULT#<repository>` | `DEFAULT` | which collection takes what names none |
 
-`version` grows with each wish of people; `attempt` with each try of a workflow to fulfil it.
+`version` grows with each wish of people; `attempt` with each try of a workflow to fulfil it; `settled` is the version
+whose workflow has ended.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,6 +32,7 @@ class Row:
 
     record: Kept
     attempt: int
+    is_settled: bool = False
 
 
 class RepositoryStore:
@@ -66,36 +68,28 @@ class RepositoryStore:
         """Everything there is, for who looks after it."""
         for item in self._all("REPOSITORY"):
             repository = record(Repository, item)
-            yield Row(repository, int(item["attempt"]))
+            yield _row(repository, item)
             for part in self._all(f"COLLECTION#{repository.id}"):
-                yield Row(record(Collection, part), int(part["attempt"]))
+                yield _row(record(Collection, part), part)
 
     def row(self, pk: str, sk: str) -> Row | None:
         """What lies under a key of the table's stream; None where it is gone, or is no record."""
         kind: type[Kept] = Repository if pk == "REPOSITORY" else Collection
         item = self._get(pk, sk)
-        return Row(record(kind, item), int(item["attempt"])) if item and "attempt" in item else None
+        return _row(record(kind, item), item) if item and "attempt" in item else None
 
-    def create_repository(self, repository: Repository) -> None:
-        """Raises Conflict when the id is taken."""
-        try:
-            self._client.put_item(
-                TableName=self._table,
-                Item=_item(repository),
-                ConditionExpression="attribute_not_exists(pk)",
-            )
-        except self._client.exceptions.ConditionalCheckFailedException:
+    def create_repository(self, repository: Repository, default: Collection | None = None) -> None:
+        """A repository, with its default collection where it has one. Raises Conflict when the id is taken."""
+        puts = [_put(self._table, _item(repository))]
+        if not self._transact(puts + (self._new(default) if default else [])):
             raise Conflict(
                 f"There is a repository {repository.id!r} already: choose another repositoryId, or delete it first.",
                 code="repository_exists",
                 field="repositoryId",
-            ) from None
+            )
 
     def create_collection(self, collection: Collection) -> None:
         """Raises Conflict when the name or the id is taken, or the repository is gone or going."""
-        puts = [_put(self._table, _item(collection)), self._claim(collection)]
-        if collection.is_default:
-            puts.append(_put(self._table, _reference(_default_key(collection), collection)))
         there = {
             "ConditionCheck": {
                 "TableName": self._table,
@@ -105,7 +99,7 @@ class RepositoryStore:
                 "ExpressionAttributeValues": {":going": {"S": "DELETE"}},
             }
         }
-        if not self._transact([there, *puts]):
+        if not self._transact([there, *self._new(collection)]):
             raise Conflict(
                 f"The repository {collection.repository_id} has a collection named {collection.name!r} already, or is "
                 "being deleted: choose another name.",
@@ -136,10 +130,10 @@ class RepositoryStore:
     def set_status(
         self, kept: Kept, status: RepositoryStatus | CollectionStatus, reason: str = "", *, now: int
     ) -> bool:
-        """What a workflow found. False when its wish is not the newest any more."""
+        """What a workflow found at its end. False when its wish is not the newest any more."""
         return self._update(
             kept,
-            "SET #status = :status, reason = :reason, updated_at = :now",
+            "SET #status = :status, reason = :reason, updated_at = :now, settled = :version",
             {":status": str(status), ":reason": reason, ":now": now, ":version": kept.version},
             "version = :version",
         )
@@ -165,6 +159,12 @@ class RepositoryStore:
             if kept.is_default:
                 writes.append(_delete(self._table, _default_key(kept)))
         return self._transact(writes)
+
+    def _new(self, collection: Collection) -> list[Any]:
+        puts = [_put(self._table, _item(collection)), self._claim(collection)]
+        if collection.is_default:
+            puts.append(_put(self._table, _reference(_default_key(collection), collection)))
+        return puts
 
     def _claim(self, collection: Collection) -> Any:
         return _put(self._table, _reference(_name_key(collection), collection))
@@ -213,8 +213,12 @@ class RepositoryStore:
         return True
 
 
+def _row(kept: Kept, item: Mapping[str, Any]) -> Row:
+    return Row(kept, int(item["attempt"]), int(item["settled"]) == kept.version)
+
+
 def _item(kept: Kept) -> dict[str, Any]:
-    return dynamo.to_item(values(kept) | {"attempt": 1}) | _key(kept)
+    return dynamo.to_item(values(kept) | {"attempt": 1, "settled": 0}) | _key(kept)
 
 
 def _key(kept: Kept) -> dict[str, Any]:

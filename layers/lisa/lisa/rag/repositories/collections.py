@@ -1,0 +1,188 @@
+"""What people may do with collections. Writes only say what is wanted; the table's stream starts the work."""
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from lisa.errors import Conflict, Forbidden, InvalidRequest
+from lisa.identity.principal import Principal
+from lisa.rag.access import may_change_collection, may_create_collection
+from lisa.rag.records import Chunking, Collection, CollectionStatus, Repository, RepositoryStatus
+from lisa.rag.repositories.definitions import chunking_of, collection_answer, custom_fields_of
+from lisa.rag.repositories.embedding_models import EmbeddingModels
+from lisa.rag.repositories.lookup import Lookup
+from lisa.rag.repositories.schema import CollectionAnswer, CreateCollection, UpdateCollection
+from lisa.rag.repositories.store import RepositoryStore
+
+_STATUSES = {"ACTIVE": CollectionStatus.ACTIVE, "ARCHIVED": CollectionStatus.ARCHIVED}
+_DELETING = frozenset({CollectionStatus.DELETE_IN_PROGRESS, CollectionStatus.DELETE_FAILED})
+
+
+class CollectionService:
+    def __init__(
+        self,
+        store: RepositoryStore,
+        models: EmbeddingModels,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._lookup = Lookup(store)
+        self._models = models
+        self._clock = clock
+
+    def create(self, principal: Principal, repository_id: str, request: CreateCollection) -> CollectionAnswer:
+        """Stores the wish for a collection, which takes documents at once. A user's own carries its `owner`.
+
+        Raises NotFound, Forbidden, InvalidRequest naming the field, Conflict when the name is taken.
+        """
+        repository = self._lookup.repository(principal, repository_id)
+        if not may_create_collection(principal, repository):
+            raise Forbidden(
+                f"In the repository {repository.id} administrators of retrieval alone make collections."
+            )
+        if repository.status is RepositoryStatus.DELETE_IN_PROGRESS:
+            raise Conflict(f"The repository {repository.id} is being deleted.")
+        model = request.embedding_model or repository.embedding_model_id
+        if not model:
+            raise InvalidRequest(
+                f"The repository {repository.id} has no embedding model of its own: name one.",
+                field="embeddingModel",
+            )
+        self._own_word(repository, request.name)
+        dimensions = self._models.dimensions(
+            principal, model, repository.type, field="embeddingModel", expected=request.dimensions
+        )
+        now = int(self._clock() * 1000)
+        administers = principal.is_admin or principal.is_rag_admin
+        collection = Collection(
+            id=str(uuid.uuid4()),
+            repository_id=repository.id,
+            name=request.name,
+            embedding_model=model,
+            dimensions=dimensions,
+            chunking=chunking_of(request.chunking_strategy) if request.chunking_strategy else Chunking(),
+            allow_chunking_override=request.allow_chunking_override,
+            description=request.description or "",
+            allowed_groups=_groups(principal, repository, request.allowed_groups or []),
+            owner="" if administers else principal.user,
+            tags=tuple(request.metadata.tags) if request.metadata else (),
+            custom_fields=custom_fields_of(request.metadata),
+            created_by=principal.user,
+            created_at=now,
+            updated_at=now,
+            version=now,
+        )
+        self._store.create_collection(collection)
+        return collection_answer(repository, collection)
+
+    def get(self, principal: Principal, repository_id: str, name: str) -> CollectionAnswer:
+        """By id, name or embedding model. Raises NotFound also for what the caller may not see."""
+        return collection_answer(*self._lookup.collection(principal, repository_id, name))
+
+    def update(
+        self, principal: Principal, repository_id: str, name: str, request: UpdateCollection
+    ) -> CollectionAnswer:
+        """Changes what the request names.
+
+        Raises NotFound, Forbidden, InvalidRequest naming the field, Conflict when the name is taken or the
+        collection is being deleted.
+        """
+        repository, old = self._changeable(principal, repository_id, name)
+        if old.status in _DELETING:
+            raise Conflict(f"The collection {old.name!r} is being deleted.")
+        if request.embedding_model not in (None, old.embedding_model):
+            raise InvalidRequest(
+                f"The embedding model of a collection never changes; this one's is {old.embedding_model!r}.",
+                field="embeddingModel",
+            )
+        changes: dict[str, Any] = {}
+        if request.name is not None and request.name != old.name:
+            if old.is_default:
+                raise InvalidRequest("The default collection keeps its name.", field="name")
+            self._own_word(repository, request.name)
+            changes["name"] = request.name
+        if request.description is not None:
+            changes["description"] = request.description
+        if request.chunking_strategy is not None:
+            changes["chunking"] = chunking_of(request.chunking_strategy)
+        if request.allow_chunking_override is not None:
+            changes["allow_chunking_override"] = request.allow_chunking_override
+        if request.allowed_groups is not None:
+            changes["allowed_groups"] = _groups(principal, repository, request.allowed_groups)
+        if request.metadata is not None:
+            changes["tags"] = tuple(request.metadata.tags)
+            changes["custom_fields"] = custom_fields_of(request.metadata)
+        if request.status is not None and request.status.upper() != old.status:
+            changes["status"] = _status(request.status, old)
+        new = replace(old, **changes, updated_at=int(self._clock() * 1000), version=old.version + 1)
+        if not self._store.change(old, new):
+            raise _changed(old)
+        return collection_answer(repository, new)
+
+    def want_absent(self, principal: Principal, repository_id: str, name: str) -> Collection:
+        """Wishes a collection away with its documents; of the default one only the documents go.
+
+        Asking again changes nothing. Raises NotFound, Forbidden, Conflict when the row changes under our hands.
+        """
+        _, old = self._changeable(principal, repository_id, name)
+        if old.status is CollectionStatus.DELETE_IN_PROGRESS:
+            return old
+        new = replace(
+            old,
+            status=CollectionStatus.DELETE_IN_PROGRESS,
+            reason="",
+            updated_at=int(self._clock() * 1000),
+            version=old.version + 1,
+        )
+        if not self._store.change(old, new):
+            raise _changed(old)
+        return new
+
+    def _changeable(
+        self, principal: Principal, repository_id: str, name: str
+    ) -> tuple[Repository, Collection]:
+        repository, collection = self._lookup.collection(principal, repository_id, name)
+        if not may_change_collection(principal, repository, collection):
+            raise Forbidden(
+                f"The collection {collection.name!r} is changed by its owner and by administrators of retrieval."
+            )
+        return repository, collection
+
+    @staticmethod
+    def _own_word(repository: Repository, name: str) -> None:
+        """The model's name stands for the default collection wherever a collection is named."""
+        if name == repository.embedding_model_id:
+            raise InvalidRequest(
+                f"{name!r} stands for the repository's default collection: choose another name.", field="name"
+            )
+
+
+def _groups(principal: Principal, repository: Repository, wanted: list[str]) -> tuple[str, ...]:
+    groups = tuple(dict.fromkeys(wanted))
+    if repository.allowed_groups:
+        outside = [group for group in groups if group not in repository.allowed_groups]
+        if outside:
+            raise InvalidRequest(
+                f"The repository is not for {', '.join(outside)}: a collection's groups are among the repository's "
+                f"({', '.join(repository.allowed_groups)}).",
+                field="allowedGroups",
+            )
+    return groups
+
+
+def _status(wanted: str, old: Collection) -> CollectionStatus:
+    status = _STATUSES.get(wanted.upper())
+    if status is None:
+        raise InvalidRequest("status can be set to ACTIVE or ARCHIVED.", field="status")
+    if old.status not in _STATUSES.values():
+        raise Conflict(f"The collection is {old.status}: its status can be set once it is ACTIVE.")
+    return status
+
+
+def _changed(collection: Collection) -> Conflict:
+    return Conflict(
+        f"The collection {collection.name!r} has just been changed by another request: look, and try again."
+    )
