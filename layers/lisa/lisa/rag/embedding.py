@@ -10,16 +10,18 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 import urllib3
 
 from lisa import aws
 from lisa.errors import InvalidRequest, LisaError, NotFound, Unavailable
 
-Vectors = npt.NDArray[np.float32]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Vectors = npt.NDArray[np.float32]
 
 # A request holds about a second's work of a CPU, so that a failed one costs little to repeat; two at once keep the
 # engine busy while the next is written and the last one read (docs/decisions/0014-search.md has the measurement).
@@ -29,10 +31,13 @@ PARALLEL = 2
 RETRY_SECONDS = 5
 CONNECT_SECONDS = 2.0
 _UNKNOWN_MODEL = "model_not_found"
+_FLOAT_BYTES = 4
 
 
 class Embedder:
-    """`service_key` is asked for the key when it is first needed, and again when the gateway refuses the one it gave.
+    """Functions without numpy (it comes with the layer `rag`) may ask for dimensions and rerank.
+
+    `service_key` is asked for the key when it is first needed, and again when the gateway refuses the one it gave.
 
     One for a process: it keeps its connections. May be used from several threads.
     """
@@ -58,12 +63,14 @@ class Embedder:
             retries=urllib3.Retry(connect=1, read=0, other=0, redirect=0, status=0, backoff_factor=0.1),
         )
 
-    def embed(self, model: str, texts: Sequence[str]) -> Vectors:
+    def embed(self, model: str, texts: Sequence[str]) -> "Vectors":
         """One row for each text, in order: (len(texts), dimensions). A text must be no longer than the model reads.
 
         Raises NotFound for a model that is not there, InvalidRequest when it refuses a text, Unavailable with
         `retry_after` in seconds when it, or the way to it, is down or overloaded.
         """
+        import numpy as np
+
         if not texts:
             return np.empty((0, self.dimensions(model)), np.float32)
         batches = list(_batches(texts))
@@ -76,7 +83,11 @@ class Embedder:
     def dimensions(self, model: str) -> int:
         """The length of the model's vectors: it is asked once. Raises as `embed` does."""
         if model not in self._dimensions:
-            self._dimensions[model] = self._embed_batch(model, ["dimensions"]).shape[1]
+            (item,) = self._embeddings(model, ["dimensions"])
+            found = item["embedding"]
+            self._dimensions[model] = (
+                len(base64.b64decode(found)) // _FLOAT_BYTES if isinstance(found, str) else len(found)
+            )
         return self._dimensions[model]
 
     def rerank(self, model: str, query: str, texts: Sequence[str]) -> list[float]:
@@ -100,17 +111,29 @@ class Embedder:
             raise _unreadable(model)
         return [scores[position] for position in range(len(texts))]
 
-    def _embed_batch(self, model: str, texts: Sequence[str]) -> Vectors:
+    def _embed_batch(self, model: str, texts: Sequence[str]) -> "Vectors":
+        import numpy as np
+
+        try:
+            vectors = np.stack([_vector(item["embedding"]) for item in self._embeddings(model, texts)])
+        except (TypeError, ValueError):
+            raise _unreadable(model) from None
+        if not np.isfinite(vectors).all():
+            raise _unreadable(model)
+        return vectors
+
+    def _embeddings(self, model: str, texts: Sequence[str]) -> list[dict[str, Any]]:
+        """What the gateway answers for each text, in order; each has an `embedding` of numbers or of base64."""
         # base64 is a third of the bytes of numbers in words; LiteLLM leaves the field out for providers without it.
         answer = self._post("/v1/embeddings", model, {"input": list(texts), "encoding_format": "base64"})
         try:
-            items = sorted(_list(answer, "data"), key=lambda item: int(item["index"]))
-            vectors = np.stack([_vector(item["embedding"]) for item in items])
+            items: list[dict[str, Any]] = sorted(_list(answer, "data"), key=lambda item: int(item["index"]))
+            is_whole = len(items) == len(texts) and all(item["embedding"] for item in items)
         except (KeyError, TypeError, ValueError):
             raise _unreadable(model) from None
-        if vectors.shape[0] != len(texts) or not np.isfinite(vectors).all():
+        if not is_whole:
             raise _unreadable(model)
-        return vectors
+        return items
 
     def _post(self, path: str, model: str, fields: Mapping[str, Any]) -> Any:
         body = json.dumps({"model": model, **fields}).encode()
@@ -167,7 +190,9 @@ def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
     yield batch
 
 
-def _vector(value: object) -> Vectors:
+def _vector(value: object) -> "Vectors":
+    import numpy as np
+
     if isinstance(value, str):
         return np.frombuffer(base64.b64decode(value), "<f4").astype(np.float32, copy=False)
     return np.asarray(value, np.float32)
