@@ -73,5 +73,10 @@ def step_functions() -> "SFNClient":
 
 
 @lru_cache
+def sqs() -> Any:
+    return boto3.client("sqs", config=_CONFIG)
+
+
+@lru_cache
 def ec2() -> Any:  # its type stubs are larger than all the others together
     return boto3.client("ec2", config=_CONFIG)
