@@ -36,6 +36,7 @@ SOURCES = (
     "layers",
     "containers/model/model.yaml",
     "requirements/layer.txt",
+    "requirements/rag.txt",
 )
 
 

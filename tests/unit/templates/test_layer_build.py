@@ -1,15 +1,17 @@
-"""What the build of the layer takes, leaves out and refuses; the installation itself is pip's."""
+"""What the build of the layers takes, leaves out and refuses; the installation itself is pip's."""
 
 from __future__ import annotations
 
 import runpy
+from importlib.metadata import PackagePath, distribution
 from pathlib import Path
 
 import pytest
+from packaging.markers import Marker
 
 from tests.unit.templates.application import ROOT, application
 
-SCRIPT = ROOT / "layers/lisa/build_layer.py"
+SCRIPT = ROOT / "layers/build_layer.py"
 build = runpy.run_path(str(SCRIPT))
 
 
@@ -35,7 +37,43 @@ def test_wheels_are_chosen_for_the_target_not_for_this_machine() -> None:
 )
 def test_another_target_is_refused_with_a_sentence(target: str, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="is no target of the layer"):
-        build["main"](target, tmp_path)
+        build["main"]("lisa", target, tmp_path)
+
+
+def test_retrievals_layer_does_not_repeat_what_lies_beside_it() -> None:
+    pins = build["pins"]
+    beside = pins((ROOT / "requirements/layer.txt").read_text())
+    asked = pins(build["requirements"]("rag"))
+    assert not beside.keys() & asked.keys()
+    everything = pins((ROOT / "requirements/rag.txt").read_text())
+    assert everything.keys() == asked.keys() | (everything.keys() & beside.keys())
+    names = {pin.partition("==")[0] for pin in asked}
+    assert {"lxml", "psycopg2-binary", "pypdfium2", "tokenizers"} <= names
+    # Another version beside the same name would shadow it.
+    assert not names & {pin.partition("==")[0] for pin in beside}
+    assert all("--hash=sha256:" in text for text in asked.values())
+
+
+def test_an_installation_with_both_layers_fits_into_lambda(tmp_path: Path) -> None:
+    """What is installed here is what the layers hold, for this machine's processor, and more is stripped there."""
+    installed = {"lisa": 0, "rag": 0}
+    for layer in installed:
+        for pin in build["pins"](build["requirements"](layer)):
+            name, marker = pin.partition("==")[0], pin.partition(" ; ")[2]
+            if marker and not Marker(marker).evaluate():
+                continue
+            files = distribution(name).files or []
+            installed[layer] += sum(size_of(file) for file in files if file.suffix not in {".pyc", ".pyi"})
+    assert installed["lisa"] > 10_000_000
+    assert installed["rag"] > 50_000_000
+    assert (
+        sum(installed.values()) < build["MAX_UNPACKED_BYTES"] - 20_000_000
+    )  # for the function, and lisa itself
+
+
+def size_of(file: PackagePath) -> int:
+    path = Path(str(file.locate()))
+    return path.stat().st_size if path.is_file() else 0
 
 
 def test_what_functions_do_not_need_is_left_out(tmp_path: Path) -> None:
