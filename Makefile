@@ -6,6 +6,8 @@
 
 # PYTHON=/path/to/python3.12 chooses the interpreter; otherwise local/python.sh finds one.
 export PYTHON
+# `make up OPENSEARCH=1` starts an OpenSearch node too, `OPENSEARCH_URL=...` uses a running one; 0 is without again.
+export OPENSEARCH OPENSEARCH_URL OPENSEARCH_HEAP
 
 BOOTSTRAP = python="$$(sh local/python.sh)" && "$$python" local/bootstrap.py
 BIN = .venv/bin

@@ -23,6 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LISA = ROOT / ".venv" / "bin" / "lisa"
 UP_SECONDS = 600
 CHAT_MODEL = "smollm2-135m"
+SETTINGS = ("LISA_", "AWS_", "OPENSEARCH")
+"""What the variables begin with by which the caller would choose something for the cloud under test."""
 
 
 class Session:
@@ -49,7 +51,7 @@ class TestCloud:
     # The command
 
     def environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("LISA_", "AWS_"))}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
         variables = {f"LISA_{name.upper()}": str(port) for name, port in self._ports.items()}
         return {**kept, **variables, "LISA_HOME": str(self.home.path)}
 
@@ -163,7 +165,7 @@ def free_ports(*names: str) -> dict[str, int]:
 
 
 def new_cloud(path: Path) -> TestCloud:
-    return TestCloud(path, free_ports("port", "emulator_port", "postgres_port"))
+    return TestCloud(path, free_ports("port", "emulator_port", "postgres_port", "opensearch_port"))
 
 
 def eventually(what: str, condition: Callable[[], Any], *, within: float) -> Any:

@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     command("status", "what runs, how much memory it uses, which models there are", _status)
     logs = command("logs", "what a component or a container has written", _logs)
     logs.add_argument(
-        "component", nargs="?", help="postgres, engine, emulator, door, gateway, a model id, ..."
+        "component", nargs="?", help="postgres, opensearch, engine, emulator, door, gateway, a model id, ..."
     )
     logs.add_argument("-f", "--follow", action="store_true", help="keep printing what is added")
     logs.add_argument(

@@ -44,6 +44,8 @@ class Settings:
     loopback_block: int
     images: Mapping[str, Image]
     prefix: str = ""
+    opensearch_port: int = 0
+    opensearch_heap: str = "512m"
 
     @classmethod
     def load(cls, home: Path) -> Settings:
@@ -70,6 +72,8 @@ class Settings:
                     for name, image in (stored.get("images") or {}).items()
                 },
                 prefix=(stored.get("prefix") or "").rstrip("/"),
+                opensearch_port=int(ports.get("opensearch", 0)),
+                opensearch_heap=str((stored.get("opensearch") or {}).get("heap", "512m")),
             )
         except FileNotFoundError:
             raise ComponentError(f"{path} does not exist: start the local cloud with `lisa up`.") from None

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import secrets
 import socket
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from lisa_local.component import write_private
 from lisa_local.console import Problem
@@ -28,9 +30,28 @@ class Ports:
     door: int = 8080
     emulator: int = 4566
     postgres: int = 15432
+    opensearch: int = 19200
 
 
-PORT_VARIABLES = {"door": "LISA_PORT", "emulator": "LISA_EMULATOR_PORT", "postgres": "LISA_POSTGRES_PORT"}
+PORT_VARIABLES = {
+    "door": "LISA_PORT",
+    "emulator": "LISA_EMULATOR_PORT",
+    "postgres": "LISA_POSTGRES_PORT",
+    "opensearch": "LISA_OPENSEARCH_PORT",
+}
+
+
+@dataclass(frozen=True)
+class OpenSearch:
+    """Where repositories of type opensearch lie: on a node of ours, at a URL, or (neither) nowhere.
+
+    `secret` says that the URL came with a user and a password, which lie in the cloud's Secrets Manager.
+    """
+
+    node: bool = False
+    url: str = ""
+    secret: bool = False
+    heap: str = "512m"
 
 
 @dataclass(frozen=True)
@@ -41,6 +62,7 @@ class Config:
     region: str = REGION
     account: str = ACCOUNT
     prefix: str = ""
+    opensearch: OpenSearch = field(default_factory=OpenSearch)
 
     @classmethod
     def load(cls, home: Home) -> Config | None:
@@ -54,6 +76,7 @@ class Config:
                 loopback_block=stored["loopback_block"],
                 ports=Ports(**stored["ports"]),
                 prefix=stored["prefix"],
+                opensearch=OpenSearch(**stored.get("opensearch", {})),
             )
         except (KeyError, TypeError):
             raise Problem(
@@ -67,7 +90,13 @@ class Config:
         if stored is None:
             stored = cls(instance=secrets.token_hex(4), loopback_block=free_loopback_block())
         ports = Ports(**{name: _port(name, current) for name, current in asdict(stored.ports).items()})
-        return cls(stored.instance, stored.loopback_block, ports, prefix=stored.prefix)
+        return cls(
+            stored.instance,
+            stored.loopback_block,
+            ports,
+            prefix=stored.prefix,
+            opensearch=_opensearch(stored.opensearch),
+        )
 
     def write(self, home: Home) -> None:
         home.create()
@@ -82,6 +111,11 @@ class Config:
     def emulator_url(self) -> str:
         return f"http://127.0.0.1:{self.ports.emulator}"
 
+    @property
+    def opensearch_url(self) -> str:
+        """Empty where there is no OpenSearch."""
+        return f"http://127.0.0.1:{self.ports.opensearch}" if self.opensearch.node else self.opensearch.url
+
 
 def _port(name: str, current: int) -> int:
     variable = PORT_VARIABLES[name]
@@ -91,6 +125,41 @@ def _port(name: str, current: int) -> int:
     if not value.isdigit() or not 1024 <= int(value) <= 65535:
         raise Problem(f"{variable}={value} is no port: give a number from 1024 to 65535.")
     return int(value)
+
+
+def _opensearch(stored: OpenSearch) -> OpenSearch:
+    """What was chosen before, changed by what the environment says."""
+    wanted, url = os.environ.get("OPENSEARCH", ""), os.environ.get("OPENSEARCH_URL", "")
+    heap = os.environ.get("OPENSEARCH_HEAP") or stored.heap
+    if wanted not in {"", "0", "1"}:
+        raise Problem(f"OPENSEARCH={wanted} is neither 1 nor 0.")
+    if not re.fullmatch(r"[1-9]\d*[mMgG]", heap):
+        raise Problem(f"OPENSEARCH_HEAP={heap} is no size of a Java heap: write 512m or 2g.")
+    if wanted == "0":
+        return OpenSearch(heap=heap)
+    if url and wanted == "1":
+        raise Problem("OPENSEARCH=1 starts a node here and OPENSEARCH_URL names another: give one of them.")
+    if url:
+        address = urlsplit(url)
+        if address.scheme not in {"http", "https"} or not address.hostname or address.query:
+            raise Problem("OPENSEARCH_URL is no address: write http://host:port, or https://.")
+        place = address.netloc.rpartition("@")[2]
+        return OpenSearch(
+            url=f"{address.scheme}://{place}{address.path}".rstrip("/"),
+            secret=address.username is not None,
+            heap=heap,
+        )
+    if wanted == "1":
+        return OpenSearch(node=True, heap=heap)
+    return replace(stored, heap=heap)
+
+
+def opensearch_credentials() -> dict[str, str] | None:
+    """User and password that OPENSEARCH_URL carries this time, if it does."""
+    address = urlsplit(os.environ.get("OPENSEARCH_URL", ""))
+    if address.username is None:
+        return None
+    return {"username": unquote(address.username), "password": unquote(address.password or "")}
 
 
 def images(root: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from lisa_local.bringup.users import Directory
 from lisa_local.cloud import LocalCloud
 from lisa_local.console import Problem, megabytes
 from lisa_local.home import Home
-from lisa_local.supervisor.control import ORDER, Control
+from lisa_local.supervisor.control import Control
 
 
 def show_status(home: Home) -> int:
@@ -21,8 +21,7 @@ def show_status(home: Home) -> int:
         print("The local cloud does not run: start it with `lisa up`.")
         return 3
     print(f"{'component':<20}{'state':<12}{'pid':>8}{'memory':>12}{'restarts':>10}   for")
-    for name in ORDER:
-        report = running.components[name]
+    for name, report in running.components.items():
         pid = report["pid"]
         used = megabytes(processes.memory(processes.tree(pid))) if pid else "-"
         lasting = _duration(time.time() - report["since"])

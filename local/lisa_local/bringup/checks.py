@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import psutil
 
 from lisa_local import processes
+from lisa_local.component import ComponentError
 from lisa_local.config import PORT_VARIABLES, Config
 from lisa_local.console import Problem
 from lisa_local.home import ROOT, Home
+from lisa_local.opensearch import programs
 
 NEEDED_DISK = 1_500_000_000
 NEEDED_MEMORY = 2_500_000_000
@@ -93,6 +95,8 @@ def ports(config: Config, *, owned: set[int]) -> list[Check]:
     in_use = {listener.port: listener for listener in processes.listeners() if _on_loopback(listener.address)}
     found = []
     for name, variable in PORT_VARIABLES.items():
+        if name == "opensearch" and not config.opensearch.node:
+            continue
         port = getattr(config.ports, name)
         holder = in_use.get(port)
         if holder is None or holder.pid in owned:
@@ -107,6 +111,17 @@ def _on_loopback(address: str) -> bool:
     return address in {"127.0.0.1", "0.0.0.0", "::", "::1", "::ffff:127.0.0.1"}  # noqa: S104 - compared, not bound
 
 
+def opensearch(config: Config) -> list[Check]:
+    """What a node of ours needs; nothing where there is none."""
+    if not config.opensearch.node:
+        return []
+    try:
+        programs.require_tools()
+    except ComponentError as error:
+        return [Check("OpenSearch", "it cannot run here", f"{error}".rstrip("."))]
+    return [Check("OpenSearch", f"Java and the programs of {programs.VERSION}")]
+
+
 def all_checks(home: Home, config: Config, *, owned: set[int]) -> list[Check]:
     return [
         system(),
@@ -115,6 +130,7 @@ def all_checks(home: Home, config: Config, *, owned: set[int]) -> list[Check]:
         writable(home),
         disk(home),
         *ports(config, owned=owned),
+        *opensearch(config),
     ]
 
 

@@ -11,10 +11,11 @@ from lisa_local.bringup import checks, models
 from lisa_local.bringup.deploy import Deployment
 from lisa_local.bringup.users import USERS, Directory
 from lisa_local.cloud import LocalCloud
-from lisa_local.component import write_private
+from lisa_local.component import ComponentError, write_private
 from lisa_local.config import Config, claim_loopback_block
-from lisa_local.console import Problem, Steps, megabytes
+from lisa_local.console import Problem, Step, Steps, megabytes
 from lisa_local.home import ROOT, Home
+from lisa_local.opensearch import programs
 from lisa_local.supervisor.control import ORDER, Control
 
 GATEWAY_SECONDS = 120.0
@@ -29,7 +30,10 @@ def up(home: Home, steps: Steps) -> None:
     control = Control(home)
     with steps.step("checks"):
         config = _check(home, control)
-    _start(control, steps)
+    if config.opensearch.node:
+        with steps.step("opensearch programs") as step:
+            _prepare_opensearch(step)
+    _start(config, control, steps)
     cloud = LocalCloud(home)
     _write_env(cloud)
     _deploy(cloud, steps)
@@ -51,6 +55,8 @@ def _check(home: Home, control: Control) -> Config:
     stored = Config.load(home)
     if running and stored and stored.ports != config.ports:
         raise Problem("The local cloud runs on other ports: stop it with `lisa down` before you change them.")
+    if running and stored and stored.opensearch != config.opensearch:
+        raise Problem("The local cloud runs with another OpenSearch: `lisa down` before you change that.")
     checks.require(checks.all_checks(home, config, owned=owned))
     if running is None:
         claim = claim_loopback_block(config.loopback_block)
@@ -69,10 +75,20 @@ def _end_leftovers(home: Home) -> None:
     processes.end(processes.belonging_to(home.path), grace=30)
 
 
-def _start(control: Control, steps: Steps) -> None:
+def _prepare_opensearch(step: Step) -> None:
+    """Fetched here, for a component that is not ready within a minute is started again."""
+    try:
+        step.note(f"{programs.VERSION} in {programs.prepare()}")
+    except ComponentError as error:
+        raise Problem(str(error)) from None
+
+
+def _start(config: Config, control: Control, steps: Steps) -> None:
     if not control.running():
         control.start()
     for component in ORDER:
+        if component == "opensearch" and not config.opensearch.node:
+            continue
         with steps.step(f"{component} ready"):
             control.wait_for(component)
 

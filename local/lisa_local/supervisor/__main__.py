@@ -18,7 +18,7 @@ from lisa_local.processes import adopt_orphans
 from lisa_local.supervisor.daemon import Component, Supervisor
 
 
-def components(home: Home) -> tuple[Component, ...]:
+def components(home: Home, config: Config) -> tuple[Component, ...]:
     def component(name: str, *needs: str, stop_seconds: float = 10) -> Component:
         command = (sys.executable, "-m", f"lisa_local.{name}", str(home.path))
         return Component(name, command, needs=needs, stop_seconds=stop_seconds)
@@ -26,6 +26,7 @@ def components(home: Home) -> tuple[Component, ...]:
     # The emulator stops before the engine, or it would replace the containers that the engine ends.
     return (
         component("postgres", stop_seconds=35),
+        *([component("opensearch", stop_seconds=35)] if config.opensearch.node else []),
         component("engine", stop_seconds=15),
         component("emulator", "engine", stop_seconds=45),
         component("door", "emulator"),
@@ -84,7 +85,7 @@ def main() -> int:
     lock.flush()
     adopt_orphans()
     os.chdir(ROOT)
-    supervisor = Supervisor(home, components(home), environment(home))
+    supervisor = Supervisor(home, components(home, config), environment(home))
     asyncio.run(supervisor.run())
     return 0
 

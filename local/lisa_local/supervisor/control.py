@@ -19,7 +19,7 @@ from lisa_local.console import Problem
 from lisa_local.home import Home
 from lisa_local.supervisor import logfiles
 
-ORDER = ("postgres", "engine", "emulator", "door")
+ORDER = ("postgres", "opensearch", "engine", "emulator", "door")
 START_SECONDS = 90.0
 STOP_SECONDS = 100.0
 

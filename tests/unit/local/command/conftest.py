@@ -152,5 +152,5 @@ def write_config(home: Home) -> Callable[..., None]:
 @pytest.fixture(autouse=True)
 def _no_settings_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.startswith(("LISA_", "AWS_")):
+        if name.startswith(("LISA_", "AWS_", "OPENSEARCH")):
             monkeypatch.delenv(name)

@@ -84,7 +84,7 @@ class Cloud:
     home: Path
     block: int = field(default_factory=lambda: random.randrange(100, 250, 2))
     ports: dict[str, int] = field(
-        default_factory=lambda: {name: free_port() for name in ("door", "emulator", "postgres")}
+        default_factory=lambda: {name: free_port() for name in ("door", "emulator", "postgres", "opensearch")}
     )
     instance: str = field(default_factory=lambda: secrets.token_hex(4))
     prefix: str = ""
@@ -124,7 +124,7 @@ class Cloud:
             assert process.poll() is None, f"{component} ended:\n{written.decode()}"
             return b"ready\n" in written
 
-        wait_for(ready, f"{component} to be ready", 30)
+        wait_for(ready, f"{component} to be ready", 60)
         return process
 
     def kill(self, component: str) -> None:
