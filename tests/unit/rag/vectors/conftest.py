@@ -1,0 +1,71 @@
+"""Real stores, each started once, and an index of its own for every test."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lisa.rag.vectors.base import Index, VectorStore, Visibility
+from lisa.rag.vectors.pgvector import Address, PgvectorStore
+
+from tests.unit.local.components.conftest import Cloud
+from tests.unit.rag.vectors.corpus import DIMENSIONS
+
+STORES = ["pgvector"]
+"""The fixture `<name>_store` starts each; the whole suite runs once for every one."""
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
+    """An embedded PostgreSQL as the local cloud runs it, and retrieval's own user of it."""
+    cloud = Cloud(tmp_path_factory.mktemp("pg"))
+    cloud.write_config()
+    try:
+        cloud.start("postgres")
+        yield address_of(cloud.home)
+    finally:
+        cloud.close()
+
+
+def address_of(home: Path) -> Address:
+    note = json.loads((home / "postgres-retrieval.json").read_text())
+    return Address(
+        host=note["host"],
+        port=note["port"],
+        database=note["database"],
+        user=note["user"],
+        password=lambda: str(note["password"]),
+        encrypted=False,
+        seconds=3,
+        tries=1,
+    )
+
+
+@pytest.fixture(scope="session")
+def pgvector_store(postgres: Address) -> Iterator[PgvectorStore]:
+    store = PgvectorStore(postgres)
+    yield store
+    store.close()
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest) -> VectorStore:
+    found: VectorStore = request.getfixturevalue(f"{request.param}_store")
+    return found
+
+
+@pytest.fixture
+def unmade() -> Index:
+    """An index that nobody has created."""
+    return Index(f"repository {secrets.token_hex(4)}", "collection'; --", 1, DIMENSIONS)
+
+
+@pytest.fixture
+def index(store: VectorStore, unmade: Index) -> Iterator[Index]:
+    """An empty index that everybody sees."""
+    store.create(unmade, Visibility())
+    yield unmade
+    store.drop(unmade)
