@@ -45,12 +45,12 @@ PORT_VARIABLES = {
 class OpenSearch:
     """Where repositories of type opensearch lie: on a node of ours, at a URL, or (neither) nowhere.
 
-    `user` signs in there with the password in `Home.opensearch`; empty is without.
+    `secret` says that the URL came with a user and a password, which lie in the cloud's Secrets Manager.
     """
 
     node: bool = False
     url: str = ""
-    user: str = ""
+    secret: bool = False
     heap: str = "512m"
 
 
@@ -100,8 +100,6 @@ class Config:
 
     def write(self, home: Home) -> None:
         home.create()
-        if password := opensearch_password():
-            write_private(home.opensearch, json.dumps({"password": password}) + "\n")
         write_private(home.config, json.dumps({**asdict(self), "images": images(ROOT)}, indent=2) + "\n")
 
     @property
@@ -148,7 +146,7 @@ def _opensearch(stored: OpenSearch) -> OpenSearch:
         place = address.netloc.rpartition("@")[2]
         return OpenSearch(
             url=f"{address.scheme}://{place}{address.path}".rstrip("/"),
-            user=unquote(address.username or ""),
+            secret=address.username is not None,
             heap=heap,
         )
     if wanted == "1":
@@ -156,9 +154,12 @@ def _opensearch(stored: OpenSearch) -> OpenSearch:
     return replace(stored, heap=heap)
 
 
-def opensearch_password() -> str:
-    """The password that OPENSEARCH_URL carries this time; empty when it does not."""
-    return unquote(urlsplit(os.environ.get("OPENSEARCH_URL", "")).password or "")
+def opensearch_credentials() -> dict[str, str] | None:
+    """User and password that OPENSEARCH_URL carries this time, if it does."""
+    address = urlsplit(os.environ.get("OPENSEARCH_URL", ""))
+    if address.username is None:
+        return None
+    return {"username": unquote(address.username), "password": unquote(address.password or "")}
 
 
 def images(root: Path) -> dict[str, Any]:

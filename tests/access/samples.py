@@ -88,6 +88,56 @@ _GATEWAY: dict[str, Sample] = {
 }
 
 
+_FILE = "file-" + "0" * 32
+_STORE = "vs_default." + MISSING
+_BATCH = "vsfb_" + "0" * 32
+_EMPTY_FORM = f"--{_BOUNDARY}--\r\n".encode()
+# What is whose is tried where there are files and vector stores; here there are none.
+_RETRIEVAL: dict[tuple[str, str], Sample] = {
+    ("GET", "files"): Sample("files"),
+    ("POST", "files"): Sample("files", (400,), _EMPTY_FORM, f"multipart/form-data; boundary={_BOUNDARY}"),
+    ("GET", "files/{fileId}"): Sample(f"files/{_FILE}", (404,)),
+    ("DELETE", "files/{fileId}"): Sample(f"files/{_FILE}", (404,)),
+    ("GET", "files/{fileId}/content"): Sample(f"files/{_FILE}/content", (404,)),
+    ("GET", "vector_stores"): Sample("vector_stores"),
+    ("POST", "vector_stores"): Sample("vector_stores", (400,), b'{"name": 1}'),
+    ("GET", "vector_stores/{vectorStoreId}"): Sample(f"vector_stores/{_STORE}", (404,)),
+    ("POST", "vector_stores/{vectorStoreId}"): Sample(f"vector_stores/{_STORE}", (404,), b"{}"),
+    ("DELETE", "vector_stores/{vectorStoreId}"): Sample(f"vector_stores/{_STORE}", (404,)),
+    ("POST", "vector_stores/{vectorStoreId}/search"): Sample(
+        f"vector_stores/{_STORE}/search", (404,), b'{"query": "x"}'
+    ),
+    ("GET", "vector_stores/{vectorStoreId}/files"): Sample(f"vector_stores/{_STORE}/files", (404,)),
+    ("POST", "vector_stores/{vectorStoreId}/files"): Sample(
+        f"vector_stores/{_STORE}/files", (404,), _json({"file_id": _FILE})
+    ),
+    ("GET", "vector_stores/{vectorStoreId}/files/{fileId}"): Sample(
+        f"vector_stores/{_STORE}/files/{_FILE}", (404,)
+    ),
+    ("POST", "vector_stores/{vectorStoreId}/files/{fileId}"): Sample(
+        f"vector_stores/{_STORE}/files/{_FILE}", (404,), b'{"attributes": {}}'
+    ),
+    ("DELETE", "vector_stores/{vectorStoreId}/files/{fileId}"): Sample(
+        f"vector_stores/{_STORE}/files/{_FILE}", (404,)
+    ),
+    ("GET", "vector_stores/{vectorStoreId}/files/{fileId}/content"): Sample(
+        f"vector_stores/{_STORE}/files/{_FILE}/content", (404,)
+    ),
+    ("POST", "vector_stores/{vectorStoreId}/file_batches"): Sample(
+        f"vector_stores/{_STORE}/file_batches", (404,), _json({"file_ids": [_FILE]})
+    ),
+    ("GET", "vector_stores/{vectorStoreId}/file_batches/{batchId}"): Sample(
+        f"vector_stores/{_STORE}/file_batches/{_BATCH}", (404,)
+    ),
+    ("POST", "vector_stores/{vectorStoreId}/file_batches/{batchId}/cancel"): Sample(
+        f"vector_stores/{_STORE}/file_batches/{_BATCH}/cancel", (404,), b"{}"
+    ),
+    ("GET", "vector_stores/{vectorStoreId}/file_batches/{batchId}/files"): Sample(
+        f"vector_stores/{_STORE}/file_batches/{_BATCH}/files", (404,)
+    ),
+}
+
+
 def sample_for(rule: Rule) -> Sample:
     """The harmless call for a rule.
 
@@ -110,6 +160,9 @@ def _gateway(rule: Rule) -> Sample | None:
         return Sample(rule.path)
     if rule.method == "GET" and name == "models/{modelId}":
         return Sample(f"{prefix}/models/{TEAM_MODEL}", sight=Sight.TEAM_A)
+    if (rule.method, name) in _RETRIEVAL:
+        sample = _RETRIEVAL[rule.method, name]
+        return replace(sample, path=f"{prefix}/{sample.path}")
     endpoint = ENDPOINTS.get(name)
     if endpoint is None or rule.method != "POST":
         return None

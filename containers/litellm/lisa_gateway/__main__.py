@@ -18,6 +18,8 @@ from lisa_gateway.access_log import configure_logging
 from lisa_gateway.application import Application
 from lisa_gateway.audit import keep
 from lisa_gateway.limits import Limits
+from lisa_gateway.retrieval.functions import LambdaInvoker
+from lisa_gateway.retrieval.objects import S3Bucket
 from lisa_gateway.settings import Settings
 from lisa_gateway.usage import SqsQueue
 
@@ -56,6 +58,24 @@ def open_audit(bus: str) -> AuditPublisher:
     return AuditPublisher(bus, lambda: client, keep)
 
 
+# A search waits for the model and the store; a function that starts takes seconds more. Writes are not made twice.
+_FUNCTIONS = Config(
+    connect_timeout=2,
+    read_timeout=60,
+    retries={"mode": "standard", "total_max_attempts": 1},
+    max_pool_connections=16,
+)
+
+
+def open_invoker() -> LambdaInvoker:
+    return LambdaInvoker(boto3.session.Session().client("lambda", config=_FUNCTIONS))
+
+
+def open_bucket(name: str) -> S3Bucket:
+    config = Config(connect_timeout=2, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
+    return S3Bucket(boto3.session.Session().client("s3", config=config), name)
+
+
 async def serve(settings: Settings) -> None:
     """Runs until SIGTERM or SIGINT, then lets answers under way end."""
     stop = asyncio.Event()
@@ -74,6 +94,8 @@ async def serve(settings: Settings) -> None:
             settings.usage_queue_url, boto3.session.Session().client("sqs", config=_QUEUE)
         ),
         open_audit=lambda: open_audit(settings.event_bus),
+        open_invoker=open_invoker,
+        open_bucket=lambda: open_bucket(settings.documents_bucket),
     )
     port = await application.start()
     log.info("listening", extra={"host": settings.host, "port": port, "instance": settings.instance_id})

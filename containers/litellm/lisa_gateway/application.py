@@ -22,10 +22,16 @@ from lisa_gateway.limits import Limits
 from lisa_gateway.litellm_process import COMMAND as LITELLM_COMMAND
 from lisa_gateway.litellm_process import LiteLLM, ReadSecret
 from lisa_gateway.metrics import Metrics
+from lisa_gateway.retrieval.file_search import FileSearch
+from lisa_gateway.retrieval.functions import Functions, Invoker
+from lisa_gateway.retrieval.objects import Bucket, Objects
+from lisa_gateway.retrieval.routes import Retrieval
+from lisa_gateway.retrieval.searching import Searcher
 from lisa_gateway.retrieval.service_key import ServiceKey
 from lisa_gateway.settings import Settings
 from lisa_gateway.usage import Queue, UsageRecorder
 
+FORM_BYTES = 64 * 1024  # what a form may hold beside its file
 PREPARE_SECONDS = 20.0  # what starts with the gateway gets the processors first
 
 
@@ -41,6 +47,8 @@ class Application:
         read_secret: ReadSecret,
         open_usage_queue: Callable[[], Queue],
         open_audit: Callable[[], AuditPublisher],
+        open_invoker: Callable[[], Invoker],
+        open_bucket: Callable[[], Bucket],
         access_log: AccessLog | None = None,
         guards: Guards | None = None,
         limits: Limits | None = None,
@@ -71,6 +79,11 @@ class Application:
             (lambda: read_secret(secret)) if secret else None,
             frozenset(prefix + path for prefix in PREFIXES for path in ("/embeddings", "/rerank")),
         )
+        self._functions = Functions(
+            open_invoker, vector_stores=settings.vector_stores_function, search=settings.search_function
+        )
+        self._objects = Objects(open_bucket)
+        searcher = Searcher(self._functions)
         self.gateway = Gateway(
             callers=Callers(verifier, self._service_key, self._audit),
             catalogue=self.catalogue,
@@ -81,9 +94,21 @@ class Application:
             usage=self.usage,
             guards=self._guards,
             limits=limits,
+            retrieval=Retrieval(
+                self._functions, self._objects, searcher, self._audit, max_file_bytes=settings.max_file_bytes
+            ),
+            file_search=FileSearch(searcher),
             base_path=settings.base_path,
         )
-        self.server = Server(self.gateway.handle, self.gateway.refuse, max_body_bytes=settings.max_body_bytes)
+        self.server = Server(
+            self.gateway.handle,
+            self.gateway.refuse,
+            max_body_bytes=settings.max_body_bytes,
+            upload_paths=frozenset(
+                f"{base}{prefix}/files".encode() for base in {"", settings.base_path} for prefix in PREFIXES
+            ),
+            max_upload_bytes=settings.max_file_bytes + FORM_BYTES,
+        )
         self.metrics.gauges = {
             "lisa_gateway_catalogue_version": ("Version in use.", lambda: float(self.catalogue.version)),
             "lisa_gateway_models": ("Routes in use.", lambda: float(len(self.catalogue.routes))),
@@ -136,6 +161,8 @@ class Application:
             await self.litellm.close()
         self._pool.close()
         self._guards.close()
+        self._functions.close()
+        self._objects.close()
         self._access_log.close()
         if self._api_tokens is not None:
             self._api_tokens.used.close()

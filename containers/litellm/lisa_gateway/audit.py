@@ -1,14 +1,16 @@
-"""Sign-ins at the gateway: told to the audit log by a thread, so that no request waits for it."""
+"""Sign-ins and changes at the gateway: told to the audit log by a thread, so that no request waits for it."""
 
 import contextlib
 import ipaddress
 import json
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
-from lisa.audit.event import AuditEvent, Origin
+from lisa.audit.calls import object_of
+from lisa.audit.event import AuditEvent, Origin, new_id, outcome_of
 from lisa.audit.publisher import NOT_DELIVERED, AuditPublisher
 from lisa.audit.signins import SignIns
 from lisa.errors import LisaError
@@ -28,7 +30,7 @@ def keep(detail: str, reason: str) -> None:
 
 
 class Audit:
-    """`accepted` and `refused` belong to the event loop and wait for nothing."""
+    """`accepted`, `refused` and `changed` belong to the event loop and wait for nothing."""
 
     def __init__(self, open_publisher: Callable[[], AuditPublisher]) -> None:
         self._open = open_publisher
@@ -45,6 +47,26 @@ class Audit:
 
     def refused(self, error: LisaError, exchange: Exchange) -> None:
         self._sign_ins.refused(error, _origin(exchange))
+
+    def changed(
+        self, exchange: Exchange, principal: Principal, *, status: int, error: str = "", made: str = ""
+    ) -> None:
+        """Somebody has changed something, or tried to; `made` is the id of what was made."""
+        kind, object_id = object_of(exchange.endpoint, exchange.path)
+        self._add(
+            AuditEvent(
+                new_id(),
+                time.time(),
+                f"{exchange.method} {exchange.endpoint}",
+                outcome_of(status),
+                _origin(exchange),
+                principal,
+                object_type=kind,
+                object_id=made or object_id,
+                status=status,
+                error=error,
+            )
+        )
 
     def close(self) -> None:
         self._stop.set()

@@ -51,7 +51,11 @@ def of_nothing(exchange: Exchange, endpoint: Endpoint) -> None:
 
 
 def prompt_tokens(exchange: Exchange, endpoint: Endpoint) -> int:
-    document = orjson.loads(exchange.body)
+    return document_tokens(orjson.loads(exchange.body), endpoint)
+
+
+def document_tokens(document: dict[str, Any], endpoint: Endpoint) -> int:
+    """How long the prompt in a request is."""
     characters = sum(_characters(document.get(name)) for name in _PROMPTS[endpoint.name])
     return -(-characters // CHARACTERS_PER_TOKEN)
 

@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import unquote
 
 import orjson
 from lisa.errors import LisaError
@@ -14,19 +13,22 @@ from lisa.models.routes import HostedTarget
 
 from lisa_gateway import multipart
 from lisa_gateway.access_log import AccessLog
-from lisa_gateway.answers import Dialect, send_error, send_json
+from lisa_gateway.answers import Dialect, send_error
 from lisa_gateway.callers import Callers
 from lisa_gateway.catalogue import Catalogue, LiveRoute
 from lisa_gateway.endpoints import ENDPOINTS, Endpoint
 from lisa_gateway.forwarding import Call, Forwarder
 from lisa_gateway.guardrails import Guard, Guards, Held
+from lisa_gateway.health import Health
 from lisa_gateway.http.client import Address
 from lisa_gateway.http.exchange import Exchange
 from lisa_gateway.limits import Limits
-from lisa_gateway.listing import model_documents, model_info
+from lisa_gateway.listing import STARTING_RETRY_SECONDS, Listing, no_model, starting
 from lisa_gateway.litellm_process import LiteLLM
 from lisa_gateway.metrics import Metrics
 from lisa_gateway.repairs import Repair, repair_for
+from lisa_gateway.retrieval.file_search import FileSearch, Searched, wants_search
+from lisa_gateway.retrieval.routes import PATHS, Retrieval
 from lisa_gateway.upstream_errors import unavailable
 from lisa_gateway.usage import UsageRecorder
 from lisa_gateway.validation import check_fields, forbidden, model_of, not_allowed, parse_object, refuse
@@ -34,7 +36,6 @@ from lisa_gateway.validation import check_fields, forbidden, model_of, not_allow
 log = logging.getLogger(__name__)
 
 PREFIXES = ("/v1", "/v2/serve/v1", "/v2/serve")
-STARTING_RETRY_SECONDS = 5
 CLIENT_LEFT = 499  # nginx's number for it; only logs and metrics see it
 
 Answer = Callable[[Exchange, Principal | None], Awaitable[None]]
@@ -55,6 +56,8 @@ class Gateway:
         usage: UsageRecorder,
         guards: Guards,
         limits: Limits | None,
+        retrieval: Retrieval,
+        file_search: FileSearch,
         base_path: str = "",
     ) -> None:
         self._who = callers.who
@@ -66,6 +69,8 @@ class Gateway:
         self._usage = usage
         self._guards = guards
         self._limits = limits
+        self._retrieval = retrieval
+        self._file_search = file_search
         self._base_path = base_path
         self._inference, self._others = self._dispatch()
         # To ask how long a prompt is uses nothing.
@@ -73,20 +78,23 @@ class Gateway:
 
     def _dispatch(self) -> tuple[dict[str, Endpoint], dict[str, Answer]]:
         """What answers each rule's path; a rule without an answer is a mistake found at start."""
+        health, listing = Health(self._catalogue, self._limits, self._metrics), Listing(self._catalogue)
         others: dict[str, Answer] = {
-            "/health": self._health,
-            "/health/liveliness": self._alive,
-            "/health/readiness": self._ready,
-            "/metrics": self._render_metrics,
-            "/v2/serve/health": self._health,
-            "/v2/serve/health/liveliness": self._alive,
-            "/v2/serve/health/readiness": self._ready,
-            "/v2/serve/model/info": self._model_info,
+            "/health": health.healthy,
+            "/health/liveliness": health.alive,
+            "/health/readiness": health.ready,
+            "/metrics": health.metrics,
+            "/v2/serve/health": health.healthy,
+            "/v2/serve/health/liveliness": health.alive,
+            "/v2/serve/health/readiness": health.ready,
+            "/v2/serve/model/info": listing.info,
         }
         inference = {}
         for prefix in PREFIXES:
-            others[prefix + "/models"] = self._models
-            others[prefix + "/models/{modelId}"] = self._model
+            others[prefix + "/models"] = listing.models
+            others[prefix + "/models/{modelId}"] = listing.model
+            for path in PATHS:
+                others[prefix + path] = self._retrieval.answer
             for name, endpoint in ENDPOINTS.items():
                 inference[f"{prefix}/{name}"] = endpoint
         declared = {rule.path for rule in RULES if rule.door == "gateway"}
@@ -190,7 +198,7 @@ class Gateway:
         )
 
     def _unknown(self, path: str, method: str) -> LisaError:
-        for other in ("GET", "POST"):
+        for other in ("GET", "POST", "DELETE"):
             if other != method and rule_for("gateway", other, path) is not None:
                 return LisaError(f"{path} takes {other}.", code="method_not_allowed", status=405)
         return LisaError(f"There is no route {method[:16]} {path[:200]}.", code="unknown_url", status=404)
@@ -199,19 +207,13 @@ class Gateway:
         """The model's route; what the caller may not use does not exist."""
         live = self._catalogue.routes.get(model)
         if live is None or not principal.may_use(live.allowed):
-            if not self._catalogue.loaded:
-                raise unavailable("The gateway is starting; try again.", STARTING_RETRY_SECONDS)
-            raise LisaError(
-                f"The model `{model[:200]}` does not exist or you may not use it.",
-                code="model_not_found",
-                status=404,
-                field="model",
-            )
+            raise no_model(model) if self._catalogue.loaded else starting()
         return live
 
     async def _infer(self, exchange: Exchange, endpoint: Endpoint, principal: Principal) -> None:
         repair: Repair | None = None
         guard: Guard | None = None
+        searched: Searched | None = None
         if endpoint.multipart:
             form = multipart.parse(exchange.headers.get(b"content-type", b""), exchange.body)
             for name in form.names():
@@ -229,6 +231,8 @@ class Gateway:
             live = self._usable(exchange, endpoint, model_of(document), principal)
             check_fields(document, endpoint)
             await self._admit(exchange, principal)
+            if "tools" in document:
+                searched = await self._search(exchange, document, endpoint, live)
             if live.guardrails:
                 guard = self._guards.guard(live.guardrails, exchange, endpoint, principal)
                 if guard is not None and not await guard.admits(document):
@@ -250,6 +254,7 @@ class Gateway:
             len(body),
             body,
         )
+        repair = repair if searched is None else searched.citing(repair)
         call = Call(exchange, endpoint, live, address, request, drop_usage, repair)
         if guard is None or not guard.holds:
             await self._forwarder.forward(call)
@@ -262,6 +267,17 @@ class Gateway:
             waiting = self._limits.admit(exchange, principal, exchange.model)
             if waiting is not None:
                 await self._limits.wait(exchange, principal, exchange.model, waiting)
+
+    async def _search(
+        self, exchange: Exchange, document: dict[str, Any], endpoint: Endpoint, live: LiveRoute
+    ) -> Searched | None:
+        """Does what a `file_search` among the tools asks for; None when there is none."""
+        if exchange.principal is None or not wants_search(document, endpoint):
+            return None
+        window = live.route.context_window
+        searched = await self._file_search.apply(document, endpoint, exchange.principal, window)
+        exchange.body = orjson.dumps(document)  # what is reckoned with when the caller leaves early
+        return searched
 
     def _way(self, exchange: Exchange, endpoint: Endpoint, live: LiveRoute) -> tuple[Address, bytes]:
         """Where the request goes, and the start of its head."""
@@ -298,56 +314,6 @@ class Gateway:
             state = "starting" if route.state == "starting" else "stopped"
             raise unavailable(f"`{model}` is {state}; try again later.", STARTING_RETRY_SECONDS)
         return live
-
-    async def _models(self, exchange: Exchange, principal: Principal | None) -> None:
-        send_json(exchange, model_documents(self._seen_by(principal)))
-
-    async def _model(self, exchange: Exchange, principal: Principal | None) -> None:
-        model = unquote(exchange.path.rstrip("/").rsplit("/", 1)[-1])
-        for live in self._seen_by(principal):
-            if live.route.model_id == model:
-                send_json(exchange, model_documents([live])["data"][0])
-                return
-        raise LisaError(
-            f"The model `{model[:200]}` does not exist or you may not use it.",
-            code="model_not_found",
-            status=404,
-            field="model",
-        )
-
-    async def _model_info(self, exchange: Exchange, principal: Principal | None) -> None:
-        send_json(exchange, {"data": [model_info(live) for live in self._seen_by(principal)]})
-
-    def _seen_by(self, principal: Principal | None) -> list[LiveRoute]:
-        if principal is None:
-            return []
-        if not self._catalogue.loaded:
-            raise unavailable("The gateway is starting; try again.", STARTING_RETRY_SECONDS)
-        return [
-            live
-            for live in self._catalogue.routes.values()
-            if live.route.state == "active" and principal.may_use(live.allowed)
-        ]
-
-    async def _alive(self, exchange: Exchange, _: Principal | None) -> None:
-        send_json(exchange, {"status": "alive"})
-
-    @property
-    def _is_ready(self) -> bool:
-        return self._catalogue.loaded and (self._limits is None or self._limits.loaded)
-
-    async def _health(self, exchange: Exchange, _: Principal | None) -> None:
-        ready = self._is_ready
-        send_json(exchange, {"status": "OK" if ready else "UNHEALTHY"}, 200 if ready else 503)
-
-    async def _ready(self, exchange: Exchange, _: Principal | None) -> None:
-        ready = self._is_ready
-        document = {"status": "ready" if ready else "starting", "catalogue": max(self._catalogue.version, 0)}
-        send_json(exchange, document, 200 if ready else 503)
-
-    async def _render_metrics(self, exchange: Exchange, _: Principal | None) -> None:
-        text = self._metrics.render().encode()
-        exchange.reply(200, b"content-type: text/plain; version=0.0.4; charset=utf-8\r\n", text)
 
 
 # What load balancers ask every few seconds is not worth a line.

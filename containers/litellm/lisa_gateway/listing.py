@@ -3,10 +3,63 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote
 
+from lisa.errors import LisaError
+from lisa.identity import Principal
 from lisa.models.routes import HostedTarget
 
-from lisa_gateway.catalogue import LiveRoute
+from lisa_gateway.answers import send_json
+from lisa_gateway.catalogue import Catalogue, LiveRoute
+from lisa_gateway.http.exchange import Exchange
+from lisa_gateway.upstream_errors import unavailable
+
+STARTING_RETRY_SECONDS = 5
+
+
+class Listing:
+    """Answers exchanges about models. What a caller may not use does not exist."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    async def models(self, exchange: Exchange, principal: Principal | None) -> None:
+        send_json(exchange, model_documents(self._seen_by(principal)))
+
+    async def model(self, exchange: Exchange, principal: Principal | None) -> None:
+        model = unquote(exchange.path.rstrip("/").rsplit("/", 1)[-1])
+        for live in self._seen_by(principal):
+            if live.route.model_id == model:
+                send_json(exchange, model_documents([live])["data"][0])
+                return
+        raise no_model(model)
+
+    async def info(self, exchange: Exchange, principal: Principal | None) -> None:
+        send_json(exchange, {"data": [model_info(live) for live in self._seen_by(principal)]})
+
+    def _seen_by(self, principal: Principal | None) -> list[LiveRoute]:
+        if principal is None:
+            return []
+        if not self._catalogue.loaded:
+            raise starting()
+        return [
+            live
+            for live in self._catalogue.routes.values()
+            if live.route.state == "active" and principal.may_use(live.allowed)
+        ]
+
+
+def no_model(model: str) -> LisaError:
+    return LisaError(
+        f"The model `{model[:200]}` does not exist or you may not use it.",
+        code="model_not_found",
+        status=404,
+        field="model",
+    )
+
+
+def starting() -> LisaError:
+    return unavailable("The gateway is starting; try again.", STARTING_RETRY_SECONDS)
 
 
 def model_documents(routes: Sequence[LiveRoute]) -> dict[str, Any]:

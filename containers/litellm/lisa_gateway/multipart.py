@@ -68,21 +68,27 @@ class Form:
         return b"".join(pieces)
 
 
-def parse(content_type: bytes, body: bytes) -> Form:
-    """Raises a 400 when it is not a well-formed form."""
+def boundary_of(content_type: bytes) -> bytes:
+    """Raises a 400 when the header names none."""
     match = _BOUNDARY.match(content_type)
     if match is None:
         raise refuse("The body must be multipart/form-data with a boundary.", None, "invalid_form")
-    delimiter = b"--" + (match[1] or match[2])
+    return match[1] or match[2]
+
+
+def parse(content_type: bytes, body: bytes) -> Form:
+    """Raises a 400 when it is not a well-formed form."""
+    delimiter = b"--" + boundary_of(content_type)
     sections = (b"\r\n" + body).split(b"\r\n" + delimiter)
     if len(sections) < 2 or not sections[-1].startswith(b"--"):
         raise refuse("The form is not complete.", None, "invalid_form")
     if len(sections) - 2 > MAX_PARTS:
         raise refuse(f"The form has more than {MAX_PARTS} parts.", None, "invalid_form")
-    return Form([_part(section) for section in sections[1:-1]])
+    return Form([part_of(section) for section in sections[1:-1]])
 
 
-def _part(section: bytes) -> Part:
+def part_of(section: bytes) -> Part:
+    """A part from what stands between two delimiters; raises a 400 when it is malformed."""
     head, separator, data = section.partition(b"\r\n\r\n")
     if not separator or not head.startswith(b"\r\n"):
         raise refuse("A part of the form is malformed.", None, "invalid_form")

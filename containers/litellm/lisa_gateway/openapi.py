@@ -7,6 +7,7 @@ from lisa.identity import RULES, Rule, Who
 
 from lisa_gateway.answers import Dialect
 from lisa_gateway.endpoints import ENDPOINTS, Endpoint
+from lisa_gateway.retrieval.documentation import describe, is_retrieval
 
 DESCRIPTION = (
     "Inference speaks OpenAI's API, and Anthropic's at /v1/messages. What lies under /v1 lies under /v2/serve and "
@@ -111,6 +112,8 @@ def _operation(rule: Rule) -> dict[str, Any]:
             },
         },
     }
+    if is_retrieval(rule.path):
+        describe(rule.method, rule.path, operation)
     if "{modelId}" in rule.path:
         operation["parameters"] = [{"name": "modelId", "in": "path", "required": True, "schema": _TEXT}]
     if endpoint is not None:

@@ -16,6 +16,10 @@ class Settings:
     models_table: str
     usage_queue_url: str
     limits_table: str = ""
+    vector_stores_function: str = ""
+    search_function: str = ""
+    documents_bucket: str = ""
+    max_file_bytes: int = 50 * 1024 * 1024
     service_key_secret: str = ""  # the secret's ARN; without it no service key is accepted
     event_bus: str
     host: str = "0.0.0.0"  # noqa: S104 - the container's only way in is its load balancer
@@ -55,6 +59,10 @@ class Settings:
             models_table=table,
             usage_queue_url=queue,
             limits_table=limits,
+            vector_stores_function=env.get("LISA_VECTOR_STORES_FUNCTION", ""),
+            search_function=env.get("LISA_SEARCH_FUNCTION", ""),
+            documents_bucket=env.get("LISA_DOCUMENTS_BUCKET", ""),
+            max_file_bytes=_number(env, "LISA_MAX_FILE_BYTES", 50 * 1024 * 1024),
             service_key_secret=env.get("LISA_SERVICE_KEY_SECRET", ""),
             event_bus=bus,
             host=env.get("HOST") or "0.0.0.0",  # noqa: S104

@@ -25,6 +25,7 @@ from lisa_gateway.guardrails import Guards
 from lisa_gateway.limits import Limits
 from lisa_gateway.settings import Settings
 
+from tests.unit.gateway.backends import MemoryBucket, Nothing
 from tests.unit.identity.issuer import CLIENT, Issuer
 
 ISSUER = Issuer()
@@ -383,6 +384,8 @@ def running(
     prepare_seconds: float = 3600,
     guards: Guards | None = None,
     limits: Callable[[], Limits] | None = None,
+    invoker: Any = None,
+    bucket: Any = None,
     **settings: Any,
 ) -> Iterator[Running]:
     """Starts a gateway; `routes` is given the upstream's port."""
@@ -416,6 +419,8 @@ def running(
             guards=guards,
             limits=limits() if limits is not None else None,
             open_audit=lambda: audit,
+            open_invoker=lambda: invoker or Nothing(),
+            open_bucket=lambda: bucket or MemoryBucket(),
             read_secret=read_secret or (lambda arn: f"sk-of-{arn}"),
             litellm_command=litellm_command,
             prepare_seconds=prepare_seconds,

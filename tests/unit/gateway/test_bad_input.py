@@ -4,7 +4,7 @@ import json
 
 import pytest
 from lisa_gateway.endpoints import ENDPOINTS
-from lisa_gateway.http.server import MAX_HEAD_BYTES
+from lisa_gateway.http.connection import MAX_HEAD_BYTES
 from lisa_gateway.validation import forbidden
 
 from tests.unit.gateway.harness import ALICE, HELLO, running

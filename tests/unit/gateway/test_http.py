@@ -177,8 +177,8 @@ def test_one_packet_is_sent_at_once(gateway):
 
 
 def test_silent_connections_are_closed(gateway, monkeypatch):
-    monkeypatch.setattr("lisa_gateway.http.server.KEEP_ALIVE_SECONDS", 0)
-    monkeypatch.setattr("lisa_gateway.http.server.REQUEST_SECONDS", 0)
+    monkeypatch.setattr("lisa_gateway.http.connection.KEEP_ALIVE_SECONDS", 0)
+    monkeypatch.setattr("lisa_gateway.http.connection.REQUEST_SECONDS", 0)
     for begun in (
         b"",
         b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n",
@@ -190,7 +190,7 @@ def test_silent_connections_are_closed(gateway, monkeypatch):
 
 
 def test_a_head_that_trickles_in_does_not_hold_a_connection(gateway, monkeypatch):
-    monkeypatch.setattr("lisa_gateway.http.server.REQUEST_SECONDS", 0)
+    monkeypatch.setattr("lisa_gateway.http.connection.REQUEST_SECONDS", 0)
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.settimeout(0.05)

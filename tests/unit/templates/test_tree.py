@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from lisa_gateway.http.server import KEEP_ALIVE_SECONDS
+from lisa_gateway.http.connection import KEEP_ALIVE_SECONDS
 from ministack.services.cloudformation import provisioners
 from samtranslator.translator.transform import transform
 
@@ -30,7 +30,6 @@ EVERYTHING = {
     "BuildImages": "true",
     "AdminEmail": "ada@example.com",
     "CertificateArn": "arn:aws:acm:eu-west-1:123456789012:certificate/abc",
-    "OpenSearchStore": "domain",
 }
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from lisa.identity import Principal
 
 if TYPE_CHECKING:
-    from lisa_gateway.http.server import Connection
+    from lisa_gateway.http.connection import Connection
+    from lisa_gateway.http.incoming import Incoming
     from lisa_gateway.meters import Meter
 
 _STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
@@ -33,6 +34,7 @@ class Exchange:
         "first_event_at",
         "headers",
         "http10",
+        "incoming",
         "keep_alive",
         "method",
         "model",
@@ -63,6 +65,8 @@ class Exchange:
         self.query = query
         self.headers = headers
         self.body = body
+        # The body of an upload, which is read while it arrives; `body` is empty then.
+        self.incoming: Incoming | None = None
         self.keep_alive = keep_alive
         self.http10 = http10
         self.received_at = time.perf_counter()
@@ -94,7 +98,7 @@ class Exchange:
 
     def _head(self, status: int, headers: bytes) -> bytes:
         server = self._connection.server
-        if server.draining:
+        if server.draining or (self.incoming is not None and not self.incoming.complete):
             self.keep_alive = False
         self.started = True
         self.status = status
@@ -125,6 +129,11 @@ class Exchange:
         else:
             self._chunked = True
             self._connection.write(head + b"transfer-encoding: chunked\r\n\r\n")
+
+    def start_sized(self, status: int, headers: bytes, length: int) -> None:
+        """The head of an answer that comes in pieces and whose length is known."""
+        head = self._head(status, headers)
+        self._connection.write(b"%bcontent-length: %d\r\n\r\n" % (head, length))
 
     def write(self, data: bytes) -> None:
         if not data:

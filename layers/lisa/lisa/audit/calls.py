@@ -35,7 +35,7 @@ def event_of(event: dict[str, Any], answer: dict[str, Any]) -> AuditEvent | None
         return None
     rule = rule_for("api", method, event["path"])
     route = rule.path if rule is not None else str(event.get("resource") or "")
-    kind, object_id = _object(route, event["path"])
+    kind, object_id = object_of(route, event["path"])
     status = int(answer["statusCode"])
     context = event["requestContext"].get("authorizer") or {}
     return AuditEvent(
@@ -52,7 +52,7 @@ def event_of(event: dict[str, Any], answer: dict[str, Any]) -> AuditEvent | None
     )
 
 
-def _object(route: str, path: str) -> tuple[str, str]:
+def object_of(route: str, path: str) -> tuple[str, str]:
     """The last word of the route, and what stands for its last parameter."""
     kind, object_id = "", ""
     for template, part in zip(route.split("/"), path.split("/"), strict=False):
