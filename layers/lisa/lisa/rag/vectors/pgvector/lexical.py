@@ -1,86 +1,75 @@
-"""The lexical arm: BM25 over an inverted index, exact (see `bm25` for the formula).
-
-Each posting list of the GIN index belongs to a word and how often it is in a chunk, so that reading a list is all it
-takes to score. `terms` says how long each list is.
+"""The lexical arm: exact BM25 (see `bm25`). The lists of a query's words are read whole and scored; then the best are
+looked up, best first, until enough of them are there and fit the filter.
 """
 
-from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections import Counter, defaultdict
 
+import numpy as np
 from psycopg2.extensions import cursor as Cursor
 
 from lisa.rag.vectors.analysis import words
-from lisa.rag.vectors.pgvector import bm25
-from lisa.rag.vectors.pgvector.schema import statement
-
-if TYPE_CHECKING:
-    from lisa.rag.vectors.pgvector.searching import Scope
+from lisa.rag.vectors.base import Hit
+from lisa.rag.vectors.pgvector import bm25, rows
+from lisa.rag.vectors.pgvector.scope import Scope
 
 _LISTS = (
-    "SELECT t.key, t.chunks FROM unnest(%s::bigint[]) AS wanted (term)"
-    " JOIN {terms} AS t ON t.key BETWEEN wanted.term << 8 AND wanted.term << 8 | 255"
+    "SELECT t.term, t.chunks, p.entries FROM {terms} AS t JOIN {postings} AS p USING (term)"
+    " WHERE {visible} AND t.term = ANY(%s)"
 )
-_SCORE = "sum(q.weight * q.tf / (q.tf + %s + %s * c.length))"
-_BY_LISTS = (
-    f"SELECT c.chunk, {_SCORE} AS score"
-    " FROM unnest(%s::bigint[], %s::float8[], %s::float8[]) AS q (key, tf, weight)"
-    " JOIN {words} AS c ON c.keys @> ARRAY[q.key] JOIN {documents} AS d ON d.key = c.document"
-    " WHERE {condition} GROUP BY c.chunk ORDER BY score DESC, c.chunk LIMIT %s"
-)
-_BY_CHUNKS = (
-    f"SELECT c.chunk, {_SCORE} AS score FROM {{documents}} AS d JOIN {{words}} AS c ON c.document = d.key"
-    " CROSS JOIN LATERAL unnest(c.keys) AS held (key)"
-    " JOIN unnest(%s::bigint[], %s::float8[], %s::float8[]) AS q (key, tf, weight) ON q.key = held.key"
-    " WHERE {condition} GROUP BY c.chunk ORDER BY score DESC, c.chunk LIMIT %s"
+_FITTING = "SELECT c.number FROM {documents} AS d JOIN {chunks} AS c ON c.document = d.key WHERE {visible} AND {fits}"
+_BEST = (
+    f"SELECT best.place, {rows.HIT} FROM unnest(%s::int[]) WITH ORDINALITY AS best (number, place)"
+    " JOIN {chunks} AS c USING (number) JOIN {documents} AS d ON d.key = c.document"
+    " WHERE {visible} AND {fits} ORDER BY best.place LIMIT %s"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _List:
-    """A posting list: chunks that hold a word `tf` times. `weight` is the word's idf, times its count in the query."""
-
-    key: int
-    tf: int
-    chunks: int
-    weight: float
-
-
-def search(cursor: Cursor, scope: "Scope", text: str, limit: int) -> list[tuple[int, float]]:
-    """Chunks' numbers with their BM25 score, best first; those that share no word with the text are not found."""
+def search(cursor: Cursor, scope: Scope, text: str, limit: int) -> tuple[Hit, ...]:
     lists = _lists(cursor, scope, Counter(map(bm25.term, words(text))))
     if not lists:
-        return []
-    average = scope.words / scope.chunks
-    cursor.execute(
-        statement(_BY_CHUNKS if scope.selective else _BY_LISTS, scope.name, condition=scope.condition),
-        [
-            bm25.K1 * (1 - bm25.B),
-            bm25.K1 * bm25.B / average,
-            [each.key for each in lists],
-            [each.tf for each in lists],
-            [each.weight for each in lists],
-            *scope.values,
-            limit,
-        ],
-    )
-    return [(int(chunk), float(score)) for chunk, score in cursor]
+        return ()
+    numbers, scores = bm25.score(lists, scope.words / scope.chunks)
+    if scope.selective:
+        cursor.execute(scope.statement(_FITTING), [*scope.visible_values, *scope.fits_values])
+        fitting = np.isin(numbers, np.array([number for (number,) in cursor], np.int64))
+        numbers, scores = numbers[fitting], scores[fitting]
+    hits: list[Hit] = []
+    looked_at, window = 0, limit + limit // 2
+    best = _best(numbers, scores, window)
+    while len(hits) < limit and looked_at < len(numbers):
+        if looked_at + window > len(best):
+            best = _best(numbers, scores, looked_at + window)
+        looked = best[looked_at : looked_at + window]
+        cursor.execute(
+            scope.statement(_BEST),
+            [numbers[looked].tolist(), *scope.visible_values, *scope.fits_values, limit - len(hits)],
+        )
+        hits += [rows.hit(row, float(scores[looked[place - 1]])) for place, *row in cursor]
+        looked_at += len(looked)
+        window *= 4
+    return tuple(hits)
 
 
-def _lists(cursor: Cursor, scope: "Scope", wanted: Counter[int]) -> list[_List]:
+def _best(numbers: bm25.Numbers, scores: bm25.Scores, count: int) -> bm25.Numbers:
+    """Places of the best, best first; of equals the one that was written first."""
+    places: bm25.Numbers = np.arange(len(scores), dtype=np.int64)
+    if count < len(scores):
+        places = np.flatnonzero(scores >= np.partition(scores, -count)[-count])
+    best: bm25.Numbers = places[np.lexsort((numbers[places], -scores[places]))]
+    return best
+
+
+def _lists(cursor: Cursor, scope: Scope, wanted: Counter[int]) -> list[tuple[float, bm25.Entries]]:
+    """For each word of the query that is anywhere: its weight, and where it is."""
     if not wanted:
         return []
-    cursor.execute(statement(_LISTS, scope.name), [list(wanted)])
-    found = [(int(key), int(chunks)) for key, chunks in cursor]
-    holding: Counter[int] = Counter()
-    for key, chunks in found:
-        holding[bm25.term_of(key)] += chunks
+    cursor.execute(scope.statement(_LISTS), [*scope.visible_values, list(wanted)])
+    pieces = defaultdict(list)
+    holding = {}
+    for term, chunks, entries in cursor:
+        holding[term] = chunks
+        pieces[term].append(entries)
     return [
-        _List(
-            key,
-            bm25.tf_of(key),
-            chunks,
-            bm25.idf(scope.chunks, holding[bm25.term_of(key)]) * wanted[bm25.term_of(key)],
-        )
-        for key, chunks in found
+        (wanted[term] * bm25.idf(scope.chunks, holding[term]), bm25.decoded(parts))
+        for term, parts in pieces.items()
     ]

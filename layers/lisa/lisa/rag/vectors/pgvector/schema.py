@@ -1,8 +1,9 @@
-"""The tables: one row for each index in `indices`, and three tables of its own for each index.
+"""The tables: one row for each index in `indices`, and five tables of its own for each index.
 
-`<name>_documents` keeps documents, removed ones too (their sequencer is remembered); `<name>_chunks` texts and vectors;
-`<name>_words` which words a chunk holds, narrow because the lexical arm reads many of its rows. `<name>_terms` counts
-in how many chunks a word is, which BM25 needs. A chunk's number is its document's times 2^32, and its ordinal.
+`<name>_documents` keeps documents, removed ones too (their sequencer is remembered), `<name>_held` which words each
+holds; `<name>_chunks` texts and vectors. `<name>_postings` are the posting lists of BM25 in pieces (see `bm25`), and
+`<name>_terms` says of each word how many chunks hold it, and what its list is made of. A chunk's number is never used
+again, so a posting of a chunk that is gone is known by that, and dropped when pieces are next put together.
 """
 
 import hashlib
@@ -59,32 +60,38 @@ CREATE TABLE {documents} (
 );
 CREATE INDEX ON {documents} USING gin (attributes jsonb_path_ops);
 CREATE INDEX ON {documents} USING gin (tags);
+CREATE TABLE {held} (
+    document int PRIMARY KEY,
+    terms bytea NOT NULL
+);
+CREATE SEQUENCE {numbers} AS int;
 CREATE TABLE {chunks} (
-    chunk bigint PRIMARY KEY,
+    number int PRIMARY KEY,
     document int NOT NULL,
+    ordinal int NOT NULL,
     page int,
     first_character int NOT NULL,
     last_character int NOT NULL,
     heading text[] NOT NULL,
     text text NOT NULL,
-    embedding halfvec({dimensions}) NOT NULL
-);
-CREATE INDEX ON {chunks} (document);
-CREATE INDEX ON {chunks} USING hnsw (embedding halfvec_cosine_ops) WITH (m = {links}, ef_construction = {build});
-CREATE TABLE {words} (
-    chunk bigint PRIMARY KEY,
-    document int NOT NULL,
-    page int,
     length int NOT NULL,
-    keys bigint[] NOT NULL
-) WITH (toast_tuple_target = 128);
-ALTER TABLE {words} ALTER COLUMN keys SET STORAGE EXTERNAL;
-CREATE INDEX ON {words} (document);
-CREATE INDEX ON {words} USING gin (keys) WITH (fastupdate = off);
+    embedding halfvec({dimensions}) NOT NULL,
+    UNIQUE (document, ordinal)
+);
+ALTER SEQUENCE {numbers} OWNED BY {chunks}.number;
+CREATE INDEX ON {chunks} USING hnsw (embedding halfvec_cosine_ops) WITH (m = {links}, ef_construction = {build});
 CREATE TABLE {terms} (
-    key bigint PRIMARY KEY,
-    chunks int NOT NULL CHECK (chunks >= 0)
-) WITH (fillfactor = 70)
+    term bigint PRIMARY KEY,
+    chunks int NOT NULL CHECK (chunks >= 0),
+    entries int NOT NULL,
+    pieces int NOT NULL
+) WITH (fillfactor = 70);
+CREATE TABLE {postings} (
+    term bigint NOT NULL,
+    entries bytea NOT NULL
+);
+ALTER TABLE {postings} ALTER COLUMN entries SET STORAGE EXTERNAL;
+CREATE INDEX ON {postings} (term)
 """
 
 
@@ -98,11 +105,12 @@ def tables(name: str) -> Mapping[str, sql.Composable]:
     """The tables of an index by the names that statements give them."""
     return {
         "indices": sql.Identifier(SCHEMA, "indices"),
+        "numbers": sql.Identifier(SCHEMA, f"{name}_numbers"),
         **dict(zip(_PARTS, (sql.Identifier(SCHEMA, table) for table in table_names(name)), strict=True)),
     }
 
 
-_PARTS = ("documents", "chunks", "words", "terms")
+_PARTS = ("documents", "held", "chunks", "terms", "postings")
 
 
 def table_names(name: str) -> list[str]:

@@ -18,7 +18,7 @@ from lisa.rag.vectors.base import (
     StoredDocument,
     Visibility,
 )
-from lisa.rag.vectors.pgvector import schema, searching, writing
+from lisa.rag.vectors.pgvector import rows, schema, searching, writing
 from lisa.rag.vectors.pgvector.connections import Address, Connections
 from lisa.rag.vectors.pgvector.schema import name_of, statement
 
@@ -95,19 +95,17 @@ class PgvectorStore:
             return searching.search(cursor, index, query, reader)
 
     def chunks(self, index: Index, document_id: str, *, after: int = -1, limit: int = 100) -> list[Chunk]:
-        name = name_of(index)
         with self._transaction(index, snapshot=True) as cursor:
             _require(cursor, index)
             cursor.execute(
                 statement(
-                    f"SELECT {searching.CHUNK_COLUMNS} FROM {{chunks}} AS c WHERE c.document ="
-                    " (SELECT key FROM {documents} WHERE id = %s) AND c.chunk & 4294967295 > %s"
-                    " ORDER BY c.chunk LIMIT %s",
-                    name,
+                    f"SELECT {rows.CHUNK} FROM {{chunks}} AS c WHERE c.document ="
+                    " (SELECT key FROM {documents} WHERE id = %s) AND c.ordinal > %s ORDER BY c.ordinal LIMIT %s",
+                    name_of(index),
                 ),
                 [writing.storable(document_id), after, limit],
             )
-            return [searching.chunk_of(row) for row in cursor]
+            return [rows.chunk(row) for row in cursor]
 
     def size(self, index: Index) -> Size:
         name = name_of(index)

@@ -6,23 +6,25 @@ index take turns for the last few milliseconds, and nobody waits for two things 
 
 import json
 import math
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from itertools import islice
 
+import numpy as np
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
 from lisa.errors import InvalidRequest, NotFound
 from lisa.rag.vectors.analysis import words_of
 from lisa.rag.vectors.base import EmbeddedChunk, Index, StoredDocument, Vector
-from lisa.rag.vectors.pgvector import bm25
+from lisa.rag.vectors.pgvector import bm25, lists
 from lisa.rag.vectors.pgvector.schema import name_of, statement
 
 PAGE = 200
 """Chunks that are held in memory at once."""
 
-ORDINAL_BITS = 32
+MAX_ORDINAL = 2**31 - 1
+_HELD = np.dtype([("term", "<i8"), ("chunks", "<i4")])
 
 
 def replace(cursor: Cursor, index: Index, document: StoredDocument, chunks: Iterable[EmbeddedChunk]) -> bool:
@@ -55,10 +57,11 @@ def retag(cursor: Cursor, index: Index, document: StoredDocument) -> bool:
 
 def remove(cursor: Cursor, index: Index, document_id: str, sequencer: str) -> bool:
     name = name_of(index)
+    dimensions = _dimensions(cursor, index)
     key, stored, removed = _lock(cursor, name, storable(document_id))
     if stored > sequencer:
         return False
-    writer = _Writer(cursor, name, key, _dimensions(cursor, index))
+    writer = _Writer(cursor, name, key, dimensions)
     writer.clear()
     # The row stays, so that an older version does not come back, but nothing of what was in the document.
     cursor.execute(
@@ -81,66 +84,77 @@ class _Writer:
         self._name = name
         self._key = key
         self._dimensions = dimensions
+        self._before: dict[int, int] = {}
         self._terms: Counter[int] = Counter()
+        self._pieces: Counter[int] = Counter()
         self._words = 0
         self._removed = 0
         self.chunks = 0
 
     def clear(self) -> None:
-        self._cursor.execute(
-            statement(
-                "SELECT key, count(*) FROM {words}, unnest(keys) AS key WHERE document = %s GROUP BY key",
-                self._name,
-            ),
-            [self._key],
-        )
-        self._terms.subtract(dict(self._cursor))
-        self._cursor.execute(
-            statement(
-                "WITH gone AS (DELETE FROM {words} WHERE document = %s RETURNING length)"
-                " SELECT count(*), coalesce(sum(length), 0) FROM gone",
-                self._name,
-            ),
+        self._run("DELETE FROM {held} WHERE document = %s RETURNING terms", [self._key])
+        for (terms,) in self._cursor:
+            held = np.frombuffer(terms, _HELD)
+            self._before = dict(zip(held["term"].tolist(), held["chunks"].tolist(), strict=True))
+        self._run(
+            "WITH gone AS (DELETE FROM {chunks} WHERE document = %s RETURNING length)"
+            " SELECT count(*), coalesce(sum(length), 0) FROM gone",
             [self._key],
         )
         for chunks, length in self._cursor:
             self._removed, self._words = int(chunks), -int(length)
-        self._cursor.execute(statement("DELETE FROM {chunks} WHERE document = %s", self._name), [self._key])
 
     def add(self, chunks: Iterable[EmbeddedChunk]) -> None:
         remaining = iter(chunks)
         while page := list(islice(remaining, PAGE)):
-            rows = [self._row(embedded) for embedded in page]
+            self._run("SELECT nextval(%s) FROM generate_series(1, %s)", [self._numbers(), len(page)])
+            numbers = [int(number) for (number,) in self._cursor]
+            held = defaultdict(list)
+            rows = []
+            for number, embedded in zip(numbers, page, strict=True):
+                words = words_of(embedded.chunk)
+                self._words += len(words)
+                for term, tf in Counter(map(bm25.term, words)).items():
+                    held[term].append((number, len(words), tf))
+                rows.append((number, *self._row(embedded), len(words)))
             execute_values(
                 self._cursor,
                 statement(
-                    "INSERT INTO {chunks} (chunk, document, page, first_character, last_character, heading, text,"
-                    " embedding) VALUES %s",
+                    "INSERT INTO {chunks} (number, document, ordinal, page, first_character, last_character, heading,"
+                    " text, embedding, length) VALUES %s",
                     self._name,
                 ),
                 rows,
-                template="(%s, %s, %s, %s, %s, %s::text[], %s, %s::halfvec)",
+                template="(%s, %s, %s, %s, %s, %s, %s::text[], %s, %s::halfvec, %s)",
                 page_size=PAGE,
             )
-            execute_values(
-                self._cursor,
-                statement("INSERT INTO {words} (chunk, document, page, length, keys) VALUES %s", self._name),
-                list(self._words_rows(page)),
-                template="(%s, %s, %s, %s, %s::bigint[])",
-                page_size=PAGE,
-            )
+            lists.append(self._cursor, self._name, held)
+            for term, entries in held.items():
+                self._terms[term] += len(entries)
+                self._pieces[term] += 1
             self.chunks += len(page)
 
-    def _number(self, ordinal: int) -> int:
-        if not 0 <= ordinal < 1 << ORDINAL_BITS - 1:
-            raise InvalidRequest(f"A chunk's ordinal is {ordinal}: it must count from 0.")
-        return self._key << ORDINAL_BITS | ordinal
+    def count(self, documents: int) -> None:
+        """Brings the index's counts up to date; the last thing in a transaction."""
+        if self._terms:
+            kept = np.array(list(self._terms.items()), np.int64)
+            held = np.empty(len(kept), _HELD)
+            held["term"], held["chunks"] = kept[:, 0], kept[:, 1]
+            self._run("INSERT INTO {held} VALUES (%s, %s)", [self._key, held.tobytes()])
+        self._run(
+            "UPDATE {indices} SET documents = documents + %s, chunks = chunks + %s, words = words + %s"
+            " WHERE name = %s",
+            [documents, self.chunks - self._removed, self._words, self._name],
+        )
+        lists.count(self._cursor, self._name, self._before, self._terms, self._pieces)
 
     def _row(self, embedded: EmbeddedChunk) -> tuple[object, ...]:
         chunk = embedded.chunk
+        if not 0 <= chunk.ordinal <= MAX_ORDINAL:
+            raise InvalidRequest(f"A chunk's ordinal is {chunk.ordinal}: it must count from 0.")
         return (
-            self._number(chunk.ordinal),
             self._key,
+            chunk.ordinal,
             chunk.page,
             chunk.start,
             chunk.end,
@@ -149,54 +163,11 @@ class _Writer:
             vector_text(embedded.vector, self._dimensions),
         )
 
-    def _words_rows(self, page: list[EmbeddedChunk]) -> Iterator[tuple[object, ...]]:
-        for embedded in page:
-            chunk = embedded.chunk
-            words = words_of(chunk)
-            keys = bm25.keys(words)
-            self._terms.update(keys)
-            self._words += len(words)
-            yield self._number(chunk.ordinal), self._key, chunk.page, len(words), keys
+    def _numbers(self) -> str:
+        return statement("{numbers}", self._name).as_string(self._cursor)
 
-    def count(self, documents: int) -> None:
-        """Brings the index's counts up to date; the last thing in a transaction."""
-        self._cursor.execute(
-            statement(
-                "UPDATE {indices} SET documents = documents + %s, chunks = chunks + %s, words = words + %s"
-                " WHERE name = %s",
-                self._name,
-            ),
-            [documents, self.chunks - self._removed, self._words, self._name],
-        )
-        changed = sorted((key, change) for key, change in self._terms.items() if change)
-        more = [pair for pair in changed if pair[1] > 0]
-        fewer = [pair for pair in changed if pair[1] < 0]
-        if more:
-            execute_values(
-                self._cursor,
-                statement(
-                    "INSERT INTO {terms} AS t (key, chunks) VALUES %s"
-                    " ON CONFLICT (key) DO UPDATE SET chunks = t.chunks + EXCLUDED.chunks",
-                    self._name,
-                ),
-                more,
-                page_size=2000,
-            )
-        if fewer:
-            execute_values(
-                self._cursor,
-                statement(
-                    "UPDATE {terms} AS t SET chunks = t.chunks + less.change FROM (VALUES %s) AS less (key, change)"
-                    " WHERE t.key = less.key",
-                    self._name,
-                ),
-                fewer,
-                page_size=2000,
-            )
-            self._cursor.execute(
-                statement("DELETE FROM {terms} WHERE key = ANY(%s) AND chunks = 0", self._name),
-                [[key for key, _ in fewer]],
-            )
+    def _run(self, text: str, values: list[object]) -> None:
+        self._cursor.execute(statement(text, self._name), values)
 
 
 def _dimensions(cursor: Cursor, index: Index) -> int:
@@ -235,7 +206,10 @@ def _lock(cursor: Cursor, name: str, document_id: str) -> tuple[int, str, bool]:
 
 
 def _describe(cursor: Cursor, name: str, key: int, document: StoredDocument, chunks: int) -> None:
-    attributes = {storable(name): value for name, value in document.attributes.items()}
+    attributes = {
+        storable(word): storable(value) if isinstance(value, str) else value
+        for word, value in document.attributes.items()
+    }
     cursor.execute(
         statement(
             "UPDATE {documents} SET sequencer = %s, removed = false, chunks = %s, name = %s, source = %s, owner = %s,"
@@ -251,12 +225,7 @@ def _describe(cursor: Cursor, name: str, key: int, document: StoredDocument, chu
             storable(document.media_type),
             document.uploaded_at,
             [storable(tag) for tag in document.tags],
-            json.dumps(
-                {
-                    word: storable(value) if isinstance(value, str) else value
-                    for word, value in attributes.items()
-                }
-            ),
+            json.dumps(attributes),
             key,
         ],
     )
