@@ -16,6 +16,7 @@ import urllib3
 
 from lisa import aws
 from lisa.errors import InvalidRequest, LisaError, NotFound, Unavailable
+from lisa.identity.service_key import service_key
 
 if TYPE_CHECKING:
     import numpy as np
@@ -168,12 +169,13 @@ class Embedder:
 
 
 @lru_cache(maxsize=1)
-def embedder() -> Embedder:
+def embedder(read_seconds: float = 60.0) -> Embedder:
     """The process's own: `LISA_GATEWAY_URL` says where the gateway is, `LISA_SERVICE_KEY_SECRET` names the secret."""
     secret = os.environ["LISA_SERVICE_KEY_SECRET"]
     return Embedder(
         os.environ["LISA_GATEWAY_URL"],
-        lambda: str(aws.secrets_manager().get_secret_value(SecretId=secret)["SecretString"]),
+        lambda: service_key(str(aws.secrets_manager().get_secret_value(SecretId=secret)["SecretString"])),
+        read_seconds=read_seconds,
     )
 
 
