@@ -45,12 +45,12 @@ PORT_VARIABLES = {
 class OpenSearch:
     """Where repositories of type opensearch lie: on a node of ours, at a URL, or (neither) nowhere.
 
-    `secret` says that the URL came with a user and a password, which lie in the cloud's Secrets Manager.
+    `user` signs in there with the password in `Home.opensearch`; empty is without.
     """
 
     node: bool = False
     url: str = ""
-    secret: bool = False
+    user: str = ""
     heap: str = "512m"
 
 
@@ -100,6 +100,8 @@ class Config:
 
     def write(self, home: Home) -> None:
         home.create()
+        if password := opensearch_password():
+            write_private(home.opensearch, json.dumps({"password": password}) + "\n")
         write_private(home.config, json.dumps({**asdict(self), "images": images(ROOT)}, indent=2) + "\n")
 
     @property
@@ -146,7 +148,7 @@ def _opensearch(stored: OpenSearch) -> OpenSearch:
         place = address.netloc.rpartition("@")[2]
         return OpenSearch(
             url=f"{address.scheme}://{place}{address.path}".rstrip("/"),
-            secret=address.username is not None,
+            user=unquote(address.username or ""),
             heap=heap,
         )
     if wanted == "1":
@@ -154,12 +156,9 @@ def _opensearch(stored: OpenSearch) -> OpenSearch:
     return replace(stored, heap=heap)
 
 
-def opensearch_credentials() -> dict[str, str] | None:
-    """User and password that OPENSEARCH_URL carries this time, if it does."""
-    address = urlsplit(os.environ.get("OPENSEARCH_URL", ""))
-    if address.username is None:
-        return None
-    return {"username": unquote(address.username), "password": unquote(address.password or "")}
+def opensearch_password() -> str:
+    """The password that OPENSEARCH_URL carries this time; empty when it does not."""
+    return unquote(urlsplit(os.environ.get("OPENSEARCH_URL", "")).password or "")
 
 
 def images(root: Path) -> dict[str, Any]:

@@ -63,6 +63,11 @@ class Home:
         return self.path / "postgres-retrieval.json"
 
     @property
+    def opensearch(self) -> Path:
+        """User and password that OPENSEARCH_URL came with."""
+        return self.path / "opensearch.json"
+
+    @property
     def env(self) -> Path:
         return self.path / "env"
 

@@ -61,6 +61,11 @@ class Settings(BaseModel):
     pgvector_secret: str = Field(default="", description="Secret with the password; empty signs in with IAM")
     pgvector_connect_seconds: int = Field(default=40, description="A database that sleeps wakes within them")
     pgvector_connect_tries: int = 3
+    opensearch_url: str = Field(default="", description="The deployment's OpenSearch: https://name:port")
+    opensearch_secret: str = Field(
+        default="", description="Secret with user and password; empty signs with the role"
+    )
+    opensearch_engine: str = Field(default="lucene", description="What builds the graph of vectors, or faiss")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":

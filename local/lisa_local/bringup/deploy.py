@@ -75,12 +75,21 @@ def parameters(cloud: LocalCloud) -> dict[str, str]:
         "PgvectorPort": str(retrieval["port"]),
         "PgvectorDatabase": str(retrieval["database"]),
         "PgvectorUser": str(retrieval["user"]),
+        "OpenSearchStore": "existing" if cloud.config.opensearch_url else "none",
     }
 
 
 def secret_parameters(cloud: LocalCloud) -> dict[str, str]:
     """What only the deployment itself is told, never a build or a command line."""
-    return {"PgvectorPassword": str(_retrieval(cloud)["password"])}
+    opensearch = cloud.config.opensearch
+    stored = read_json(cloud.home.opensearch) if opensearch.user else None
+    return {
+        "PgvectorPassword": str(_retrieval(cloud)["password"]),
+        # Told even when empty, which a command line cannot say: what is not told stays as it was.
+        "OpenSearchUrl": cloud.config.opensearch_url,
+        "OpenSearchUser": opensearch.user,
+        "OpenSearchPassword": str((stored or {}).get("password", "")),
+    }
 
 
 def _retrieval(cloud: LocalCloud) -> dict[str, Any]:

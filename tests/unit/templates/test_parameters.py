@@ -61,6 +61,10 @@ def test_a_default_matches_its_own_pattern(name: str) -> None:
         ("PgvectorHost", "postgres://db.example.com"),
         ("PgvectorPassword", 'quo"tation-mark'),
         ("PgvectorPassword", "back\\slash"),
+        ("OpenSearchUrl", "https://user:password@search.example.com"),
+        ("OpenSearchUrl", "search.example.com"),
+        ("OpenSearchUser", 'quo"tation-mark'),
+        ("OpenSearchInstanceType", "r7g.large"),
     ],
 )
 def test_a_value_of_the_wrong_form_is_refused(name: str, value: str) -> None:
@@ -95,6 +99,8 @@ def test_a_value_of_the_right_form_is_taken(name: str, value: str) -> None:
         IMAGES | {"OidcIssuer": "https://login.example.com", "OidcClientId": "lisa"},
         IMAGES | {"NetworkMode": "isolated"},
         IMAGES | {"PgvectorStore": "existing", "PgvectorHost": "db.example.com"},
+        IMAGES | {"OpenSearchStore": "domain", "OpenSearchInstances": "1"},
+        IMAGES | {"OpenSearchStore": "existing", "OpenSearchUrl": "https://search.example.com"},
         IMAGES | {"VpcId": "vpc-1", "PrivateSubnetIds": "subnet-1,subnet-2"},
         IMAGES
         | {
@@ -123,6 +129,14 @@ def test_parameters_that_go_together_are_taken(parameters: dict[str, str]) -> No
         ),
         (IMAGES | {"PgvectorStore": "existing"}, "PgvectorHost"),
         (IMAGES | {"PgvectorHost": "db.example.com"}, "PgvectorStore"),
+        (IMAGES | {"OpenSearchStore": "existing"}, "OpenSearchUrl"),
+        (IMAGES | {"OpenSearchUrl": "https://search.example.com"}, "OpenSearchStore"),
+        (IMAGES | {"OpenSearchStore": "domain", "OpenSearchUrl": "https://a.example.com"}, "OpenSearchStore"),
+        (
+            IMAGES
+            | {"OpenSearchStore": "existing", "OpenSearchUrl": "https://a.b", "OpenSearchPassword": "secret"},
+            "OpenSearchUser",
+        ),
         (IMAGES | {"VpcId": "vpc-1"}, "PrivateSubnetIds"),
         (IMAGES | {"PrivateSubnetIds": "subnet-1,subnet-2"}, "VpcId"),
         (IMAGES | {"NetworkMode": "isolated", "CertificateArn": CERTIFICATE}, "CertificateArn"),

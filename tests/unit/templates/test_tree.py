@@ -30,6 +30,7 @@ EVERYTHING = {
     "BuildImages": "true",
     "AdminEmail": "ada@example.com",
     "CertificateArn": "arn:aws:acm:eu-west-1:123456789012:certificate/abc",
+    "OpenSearchStore": "domain",
 }
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 
 import pytest
 from lisa_local.bringup import checks
-from lisa_local.config import Config, Ports, claim_loopback_block, free_loopback_block
+from lisa_local.config import Config, OpenSearch, Ports, claim_loopback_block, free_loopback_block
 from lisa_local.console import Problem
 from lisa_local.home import Home
 
@@ -115,3 +116,56 @@ def test_two_commands_do_not_change_one_cloud_at_once(home: Home) -> None:
 def test_configuration_is_readable_by_its_owner_only(home: Home) -> None:
     Config.prepare(home).write(home)
     assert home.config.stat().st_mode & 0o777 == 0o600
+
+
+def test_opensearch_is_chosen_once_and_remembered(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a node
+    monkeypatch.setenv("OPENSEARCH", "1")
+    Config.prepare(home).write(home)
+    monkeypatch.delenv("OPENSEARCH")
+    assert Config.prepare(home).opensearch_url == "http://127.0.0.1:19200"
+
+    # When another is named, with a password
+    monkeypatch.setenv("OPENSEARCH_URL", "https://ada:p%40ss@search.example.com:9200/")
+    Config.prepare(home).write(home)
+    monkeypatch.delenv("OPENSEARCH_URL")
+
+    # Then it takes the node's place, and the password lies apart, closed to others
+    later = Config.prepare(home)
+    assert (later.opensearch.node, later.opensearch.user) == (False, "ada")
+    assert later.opensearch_url == "https://search.example.com:9200"
+    assert "p@ss" not in home.config.read_text()
+    assert json.loads(home.opensearch.read_text()) == {"password": "p@ss"}
+    assert home.opensearch.stat().st_mode & 0o077 == 0
+
+    # When there shall be none
+    monkeypatch.setenv("OPENSEARCH", "0")
+    assert Config.prepare(home).opensearch_url == ""
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"OPENSEARCH": "yes"}, "OPENSEARCH=yes is neither 1 nor 0"),
+        ({"OPENSEARCH": "1", "OPENSEARCH_URL": "http://localhost:9200"}, "give one of them"),
+        ({"OPENSEARCH_URL": "localhost:9200"}, "OPENSEARCH_URL is no address"),
+        ({"OPENSEARCH": "1", "OPENSEARCH_HEAP": "lots"}, "OPENSEARCH_HEAP=lots is no size"),
+    ],
+)
+def test_a_wrong_choice_of_opensearch_is_said(
+    home: Home, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], said: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Problem, match=said):
+        Config.prepare(home)
+
+
+def test_a_node_without_java_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAVA_HOME", "/nowhere")
+    config = Config("0a1b2c3d", 10, opensearch=OpenSearch(node=True))
+    with pytest.raises(
+        Problem, match=r"OpenSearch: it cannot run here; .* there is no java in JAVA_HOME=/nowhere"
+    ):
+        checks.require(checks.opensearch(config))
+    assert checks.opensearch(Config("0a1b2c3d", 10)) == []

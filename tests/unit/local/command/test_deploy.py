@@ -120,7 +120,12 @@ def test_a_password_reaches_sam_in_a_private_file_alone(
     assert "PgvectorHost=127.0.0.1" in told
     assert "t0p-s3cret" not in told
     assert f"file://{secrets}" in told
-    assert yaml.safe_load(secrets.read_text()) == {"PgvectorPassword": "t0p-s3cret"}
+    assert yaml.safe_load(secrets.read_text()) == {
+        "PgvectorPassword": "t0p-s3cret",
+        "OpenSearchUrl": "",
+        "OpenSearchUser": "",
+        "OpenSearchPassword": "",
+    }
     assert secrets.stat().st_mode & 0o077 == 0
 
 

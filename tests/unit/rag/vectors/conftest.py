@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from lisa.rag.vectors.base import Index, VectorStore, Visibility
+from lisa.rag.vectors.opensearch import OpenSearchStore
+from lisa.rag.vectors.opensearch import client as opensearch_client
 from lisa.rag.vectors.pgvector import Address, PgvectorStore
 
+from tests.opensearch import running_node
 from tests.unit.local.components.conftest import Cloud
 from tests.unit.rag.vectors.corpus import DIMENSIONS
 
-STORES = ["pgvector"]
+STORES = ["pgvector", "opensearch"]
 """The fixture `<name>_store` starts each; the whole suite runs once for every one."""
 
 
@@ -49,6 +53,28 @@ def pgvector_store(postgres: Address) -> Iterator[PgvectorStore]:
     store = PgvectorStore(postgres)
     yield store
     store.close()
+
+
+@pytest.fixture(scope="session")
+def opensearch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a node as the local cloud runs it; OPENSEARCH_TEST_URL names a running one instead."""
+    given = os.environ.get("OPENSEARCH_TEST_URL")
+    if given:
+        yield given
+    else:
+        yield from running_node(tmp_path_factory.mktemp("os"))
+
+
+@pytest.fixture(scope="session")
+def opensearch_store(opensearch: str) -> Iterator[OpenSearchStore]:
+    store = OpenSearchStore(opensearch_address(opensearch))
+    yield store
+    store.close()
+
+
+def opensearch_address(url: str) -> opensearch_client.Address:
+    # Every run and worker may share a node.
+    return opensearch_client.Address(url, prefix=f"test{secrets.token_hex(4)}")
 
 
 @pytest.fixture(params=STORES)

@@ -51,24 +51,57 @@ def close_stores() -> None:
 def _connection(repository: Repository, settings: Settings) -> Connection:
     if repository.connection.endpoint:
         return repository.connection
-    found = Connection(
-        settings.pgvector_host,
-        settings.pgvector_port,
-        settings.pgvector_database,
-        settings.pgvector_user,
-        settings.pgvector_secret,
-    )
-    if repository.type is not StoreType.PGVECTOR or not found.endpoint:
+    if repository.type is StoreType.OPENSEARCH:
+        found = Connection(settings.opensearch_url, secret_id=settings.opensearch_secret)
+        mend = "set OpenSearchStore (on one machine: make up OPENSEARCH=1)"
+    else:
+        found = Connection(
+            settings.pgvector_host,
+            settings.pgvector_port,
+            settings.pgvector_database,
+            settings.pgvector_user,
+            settings.pgvector_secret,
+        )
+        mend = "set PgvectorStore"
+    if not found.endpoint:
         raise InvalidRequest(
             f"This deployment has no store of the type {repository.type}: give the repository a connection to one, "
-            "or ask an administrator to deploy one.",
+            f"or ask an administrator to {mend} and deploy again.",
             field="type",
         )
     return found
 
 
-def _open(_: StoreType, connection: Connection, settings: Settings) -> VectorStore:
+def _open(kind: StoreType, connection: Connection, settings: Settings) -> VectorStore:
+    return (
+        _opensearch(connection, settings) if kind is StoreType.OPENSEARCH else _pgvector(connection, settings)
+    )
+
+
+def _opensearch(connection: Connection, settings: Settings) -> VectorStore:
     # Its drivers are only in the functions that need them.
+    from lisa.rag.vectors.opensearch import Address, OpenSearchStore
+
+    endpoint = connection.endpoint
+    url = endpoint if "://" in endpoint else f"https://{endpoint}:{connection.port or 443}"
+    signs = not connection.secret_id and settings.stage != "local"
+    return OpenSearchStore(
+        Address(
+            url=url.rstrip("/"),
+            region=os.environ.get("AWS_REGION", "") if signs else "",
+            credentials=partial(_user, connection.secret_id) if connection.secret_id else None,
+            engine=settings.opensearch_engine,
+            prefix=settings.deployment,
+        )
+    )
+
+
+def _user(secret_id: str) -> tuple[str, str]:
+    found = json.loads(aws.secrets_manager().get_secret_value(SecretId=secret_id)["SecretString"])
+    return str(found["username"]), str(found["password"])
+
+
+def _pgvector(connection: Connection, settings: Settings) -> VectorStore:
     from lisa.rag.vectors.pgvector import Address, PgvectorStore
 
     is_local = settings.stage == "local"
