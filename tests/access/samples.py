@@ -70,6 +70,12 @@ _API: dict[tuple[str, str], Sample] = {
     ("GET", "/api/prices"): Sample("/api/prices"),
     ("PUT", "/api/prices/{modelId}"): Sample(f"/api/prices/{MISSING}", (400,), b"[]"),
     ("DELETE", "/api/prices/{modelId}"): Sample(f"/api/prices/{MISSING}", (404,)),
+    ("GET", "/api/repository/{repositoryId}/similaritySearch"): Sample(
+        f"/api/repository/{MISSING}/similaritySearch?query=a&collectionId=a", (404,)
+    ),
+    ("GET", "/api/repository/{repositoryId}/similaritySearch/inspect"): Sample(
+        f"/api/repository/{MISSING}/similaritySearch/inspect?query=a&collectionId=a", (404,)
+    ),
     ("GET", "/api/openapi.json"): Sample("/api/openapi.json"),
     ("GET", "/api/docs"): Sample("/api/docs"),
     ("GET", "/api/audit"): Sample("/api/audit"),

@@ -40,7 +40,15 @@ OBJECTS: dict[str, Callable[[Api, Api], str]] = {
 """For each path that names an object, how alice gets one; the answer is its id."""
 
 NAMED = sorted(
-    {rule.path for rule in RULES if rule.door == "api" and "{" in rule.path and rule.who is not Who.ADMIN}
+    {
+        rule.path
+        for rule in RULES
+        if rule.door == "api"
+        and "{" in rule.path
+        and rule.who is not Who.ADMIN
+        # A search needs a query to be answered at all: test_rag_search.py tries it across users.
+        and "/similaritySearch" not in rule.path
+    }
 )
 """What is for administrators alone is nobody's own; the access matrix tries it."""
 

@@ -26,6 +26,8 @@ INVOKERS: dict[str, set[str]] = {
         "the routes of Api",
     },
     "AuditApi": {"apigateway.amazonaws.com /*/*/api/audit", "the routes of Api"},
+    # Behind API Gateway too, which another stack says; and the gateway's role may ask it (lisa.rag.wire).
+    "RagSearch": set(),
     # By what happens.
     "AuditRecord": {"AWS::Lambda::EventSourceMapping AuditRecordSource"},
     "LimitAlert": {"DynamoDB LimitsTableStreamArn"},

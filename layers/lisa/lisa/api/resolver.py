@@ -117,7 +117,10 @@ def _named(error: RequestValidationError) -> InvalidRequest:
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         return InvalidRequest("The body is not JSON: check its quotes, commas and brackets.")
-    place = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
+    loc = list(first["loc"])
+    if loc[0] == "query" and len(loc) > 2 and isinstance(loc[2], str):
+        del loc[1]  # parameters that a model takes together: the handler's own word for them
+    place = [str(part) for part in loc if part not in ("body", "query", "path", "header")]
     field = ".".join(place) or None
     text = str(first["msg"]).removeprefix("Value error, ")
     return InvalidRequest(f"{field}: {text}" if field else f"The body: {text}", field=field)

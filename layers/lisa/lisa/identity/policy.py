@@ -62,6 +62,9 @@ RULES: tuple[Rule, ...] = (
     _api("GET", "/api/prices", Who.ADMIN),
     _api("PUT", "/api/prices/{modelId}", Who.ADMIN),
     _api("DELETE", "/api/prices/{modelId}", Who.ADMIN),
+    # Which collections somebody may search is checked where they are known (lisa.rag.access).
+    _api("GET", "/api/repository/{repositoryId}/similaritySearch", Who.USER),
+    _api("GET", "/api/repository/{repositoryId}/similaritySearch/inspect", Who.USER),
     _api("GET", "/api/openapi.json", Who.PUBLIC),
     _api("GET", "/api/docs", Who.PUBLIC),
     _api("GET", "/api/audit", Who.ADMIN),

@@ -177,6 +177,22 @@ def gateway_body(found: Found) -> dict[str, Any]:
     }
 
 
+def gateway_chunks(chunks: list[Chunk]) -> dict[str, Any]:
+    return {
+        "chunks": [
+            {
+                "ordinal": chunk.ordinal,
+                "text": chunk.text,
+                "start": chunk.start,
+                "end": chunk.end,
+                "page": chunk.page,
+                "heading": list(chunk.heading),
+            }
+            for chunk in chunks
+        ]
+    }
+
+
 def scores(each: Candidate) -> Scores:
     return Scores(
         dense=each.dense,

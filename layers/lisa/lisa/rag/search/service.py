@@ -30,7 +30,8 @@ MAX_CHUNKS = 100
 class SearchRequest:
     """`collection` is an id, a name or an embedding model; `filter` is as people wrote it (lisa.rag.filters).
 
-    `threshold` lies between 0 and 1: hits with a lower score are left out. `rerank_model` orders the best anew.
+    `threshold` lies between 0 and 1: hits with a lower score are left out. Without `second_stage` what both arms found
+    is fused and no more; `rerank_model` orders the best anew after it.
     """
 
     repository_id: str
@@ -40,6 +41,7 @@ class SearchRequest:
     filter: object = None
     threshold: float = 0.0
     mode: Mode = Mode.HYBRID
+    second_stage: bool = True
     rerank_model: str = ""
 
 
@@ -110,7 +112,11 @@ class SearchService:
         asked = Query(request.mode, limit, text=query, vector=vector, filter=wanted)
         arms = self._ask(repository, collection, asked, principal)
         watch.lap("store")
-        candidates = regularise(fuse(arms, limit)) if request.mode is Mode.HYBRID else one_arm(arms)
+        if request.mode is Mode.HYBRID:
+            candidates = fuse(arms, limit)
+            candidates = regularise(candidates) if request.second_stage else candidates
+        else:
+            candidates = one_arm(arms)
         candidates = _without_repeats(candidates)
         watch.lap("fuse")
         if request.rerank_model:
