@@ -183,11 +183,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The history of one piece of work on one document (or collection): how far it is, and why it failed.
-
-    `reason` is for people; `code` is that of a file that was refused (`lisa.rag.parsing`), `server_error` where the
-    trouble is ours, or empty.
-    """
+    """The history of one piece of work on one document (or collection): how far it is, and why it failed."""
 
     id: str
     type: JobType
@@ -203,7 +199,6 @@ class Job:
     chunking: Chunking | None = None
     embedding_model: str = ""
     reason: str = ""
-    code: str = ""
     attempts: int = 0
     chunks_total: int = 0
     chunks_done: int = 0

@@ -16,7 +16,7 @@ from lisa.rag.vectors.pgvector import Address, PgvectorStore
 
 from tests.opensearch import running_node
 from tests.unit.local.components.conftest import Cloud
-from tests.unit.rag.vectors.corpus import DIMENSIONS
+from tests.unit.rag.vectors.corpus import DIMENSIONS, YEARS, chunks, document
 
 STORES = ["pgvector", "opensearch"]
 """The fixture `<name>_store` starts each; the whole suite runs once for every one."""
@@ -77,16 +77,20 @@ def opensearch_address(url: str) -> opensearch_client.Address:
     return opensearch_client.Address(url, prefix=f"test{secrets.token_hex(4)}")
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(scope="session", params=STORES)
 def store(request: pytest.FixtureRequest) -> VectorStore:
     found: VectorStore = request.getfixturevalue(f"{request.param}_store")
     return found
 
 
+def new_index() -> Index:
+    return Index(f"repository {secrets.token_hex(4)}", "collection'; --", 1, DIMENSIONS)
+
+
 @pytest.fixture
 def unmade() -> Index:
     """An index that nobody has created."""
-    return Index(f"repository {secrets.token_hex(4)}", "collection'; --", 1, DIMENSIONS)
+    return new_index()
 
 
 @pytest.fixture
@@ -95,3 +99,26 @@ def index(store: VectorStore, unmade: Index) -> Iterator[Index]:
     store.create(unmade, Visibility())
     yield unmade
     store.drop(unmade)
+
+
+@pytest.fixture(scope="session")
+def years(store: VectorStore) -> Iterator[Index]:
+    """Documents with a year of every type, and without one; for tests that only read."""
+    made = new_index()
+    store.create(made, Visibility())
+    for stored in YEARS:
+        store.replace(made, stored, chunks("apple", "apple pie"))
+    yield made
+    store.drop(made)
+
+
+@pytest.fixture(scope="session")
+def many(store: VectorStore) -> Iterator[Index]:
+    """More chunks than a store looks at one by one, a hundredth of them with each `percent`; only to be read."""
+    made = new_index()
+    store.create(made, Visibility())
+    for percent in range(100):
+        pieces = chunks(*[f"common {percent} {number}" for number in range(60)], angle=percent)
+        store.replace(made, document(f"d{percent}", attributes={"percent": float(percent)}), pieces)
+    yield made
+    store.drop(made)

@@ -33,6 +33,16 @@ def document(
     )
 
 
+YEARS = (
+    document("y2019", tags=("red",), attributes={"year": 2019.0}, name="alpha.txt", uploaded_at=1000),
+    document("y2020", tags=("red", "blue"), attributes={"year": 2020.0}, uploaded_at=2000, owner="bob"),
+    document("y2021", attributes={"year": 2021.5}, uploaded_at=3000, media_type="application/pdf"),
+    document("text", tags=("green",), attributes={"year": "2020"}, uploaded_at=4000),
+    document("yes", attributes={"year": True}, uploaded_at=5000),
+    document("none", uploaded_at=6000),
+)
+
+
 def vector(angle: float) -> list[float]:
     """A direction in the plane of the first two dimensions, so that nearness is nearness of angles in degrees."""
     return [math.cos(math.radians(angle)), math.sin(math.radians(angle)), *[0.0] * (DIMENSIONS - 2)]

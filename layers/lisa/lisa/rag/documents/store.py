@@ -22,20 +22,11 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """What a collection holds. `bytes` are those of the objects, `failed` objects that could not be ingested."""
+    """What a collection holds. `bytes` are those of the objects."""
 
     documents: int = 0
     chunks: int = 0
     bytes: int = 0
-    failed: int = 0
-
-    def __add__(self, other: "Count") -> "Count":
-        return Count(
-            self.documents + other.documents,
-            self.chunks + other.chunks,
-            self.bytes + other.bytes,
-            self.failed + other.failed,
-        )
 
 
 class DocumentStore:
@@ -88,7 +79,7 @@ class DocumentStore:
         item = self._get(rows.count_key(repository_id, collection_id))
         if item is None:
             return Count()
-        return Count(*(int(item.get(name, 0)) for name in ("documents", "chunks", "bytes", "failed")))
+        return Count(int(item["documents"]), int(item["chunks"]), int(item["bytes"]))
 
     def fields(self, repository_id: str, collection_id: str) -> dict[str, set[str]]:
         """Attributes that documents of a collection have or had, with the types of their values (`type_of`)."""
@@ -140,15 +131,10 @@ class DocumentStore:
             "Update": {
                 "TableName": self._table,
                 "Key": rows.count_key(repository_id, collection_id),
-                "UpdateExpression": "ADD documents :documents, chunks :chunks, #bytes :bytes, failed :failed",
+                "UpdateExpression": "ADD documents :documents, chunks :chunks, #bytes :bytes",
                 "ExpressionAttributeNames": {"#bytes": "bytes"},
                 "ExpressionAttributeValues": dynamo.to_item(
-                    {
-                        ":documents": change.documents,
-                        ":chunks": change.chunks,
-                        ":bytes": change.bytes,
-                        ":failed": change.failed,
-                    }
+                    {":documents": change.documents, ":chunks": change.chunks, ":bytes": change.bytes}
                 ),
             }
         }
