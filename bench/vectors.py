@@ -123,10 +123,10 @@ def given(path: Path, chunks: int, queries: int) -> Corpus:
     )
 
 
-def fill(store: VectorStore, index: Index, corpus: Corpus) -> None:
+def fill(store: VectorStore, index: Index, corpus: Corpus, writers: int) -> None:
     store.create(index, Visibility())
     begun = time.monotonic()
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(writers) as pool:
         for done, _ in enumerate(pool.map(lambda each: store.replace(index, *each), corpus.documents()), 1):
             if done % 500 == 0:
                 rate = done * PER_DOCUMENT / (time.monotonic() - begun)
@@ -260,9 +260,11 @@ def report(store: VectorStore, index: Index, corpus: Corpus) -> bool:
 
 def opened(name: str, url: str, folder: Path) -> tuple[VectorStore, Callable[[], None]]:
     if name == "opensearch":
-        from lisa.rag.vectors.opensearch import OpenSearchStore  # type: ignore[import-not-found]
+        from lisa.rag.vectors.opensearch import Address as OpenSearchAddress
+        from lisa.rag.vectors.opensearch import OpenSearchStore
 
-        return OpenSearchStore.at(url), lambda: None
+        opensearch = OpenSearchStore(OpenSearchAddress(url, prefix="bench"))
+        return opensearch, opensearch.close
     from lisa.rag.vectors.pgvector import PgvectorStore
 
     cloud = Cloud(folder)
@@ -284,6 +286,7 @@ def main() -> int:
     parser.add_argument("--chunks", type=int, default=100_000)
     parser.add_argument("--dimensions", type=int, default=384)
     parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--writers", type=int, default=2, help="documents that are put in at a time")
     parser.add_argument("--corpus", type=Path)
     parser.add_argument("--keep", type=Path)
     arguments = parser.parse_args()
@@ -304,7 +307,7 @@ def main() -> int:
             except Exception:
                 filled = False
             if not filled:
-                fill(store, index, corpus)
+                fill(store, index, corpus, arguments.writers)
             return 0 if report(store, index, corpus) else 1
         finally:
             close()

@@ -112,10 +112,19 @@ def load(client: OpenSearch, name: str, document_id: str) -> tuple[Record, Place
 
 
 def save(
-    client: OpenSearch, name: str, document_id: str, record: Record, place: Place | None
+    client: OpenSearch,
+    name: str,
+    document_id: str,
+    record: Record,
+    place: Place | None,
+    *,
+    shown: bool = False,
 ) -> Place | None:
-    """Where it lies now; None, and nothing changed, when somebody else was quicker."""
-    options: Json = {"require_alias": "true"}
+    """Where it lies now; None, and nothing changed, when somebody else was quicker.
+
+    `shown` comes back when searches see it, and all that was written before: within `schema.SHOWN_AFTER`.
+    """
+    options: Json = {"require_alias": "true", "refresh": "wait_for" if shown else "false"}
     if place is None:
         options["op_type"] = "create"
     else:

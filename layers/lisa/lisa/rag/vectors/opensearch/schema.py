@@ -14,6 +14,10 @@ from lisa.rag.vectors.opensearch.client import Address, Json
 SHARDS = 1
 """What keeps a search whole is that a document's record and its chunks change in one shard, in order."""
 
+SHOWN_AFTER = "200ms"
+"""How soon searches see what was written. One refresh is for all who wait for it, so many writers make no more
+segments, which are dear to merge, than a few."""
+
 # Lucene's defaults, which both stores score by.
 K1 = 1.2
 B = 0.75
@@ -63,6 +67,7 @@ def body(address: Address, index: Index, visibility: Visibility) -> Json:
             "index": {
                 "number_of_shards": SHARDS,
                 "auto_expand_replicas": "0-1",
+                "refresh_interval": SHOWN_AFTER,
                 "knn": True,
                 "similarity": {"default": {"type": "BM25", "k1": K1, "b": B}},
             }

@@ -60,7 +60,6 @@ class Writer:
             if isinstance(error, Superseded):
                 return False
             raise
-        self.refresh()
         self._clear(record, place)
         return True
 
@@ -70,9 +69,8 @@ class Writer:
             if record.sequencer > sequencer:
                 return False
             removed = record.removing(sequencer)
-            saved = self._save(removed, place)
+            saved = self._save(removed, place, shown=True)
             if saved is not None:
-                self.refresh()
                 self._clear(removed, saved)
                 return True
         raise _busy()
@@ -109,7 +107,7 @@ class Writer:
             if version not in record.writing:
                 raise Unavailable("This took so long that it was given up. Try again.", retry_after=5)
             counted = record.counting(sequencer, version, count)
-            saved = self._save(counted, place)
+            saved = self._save(counted, place, shown=True)
             if saved is not None:
                 return counted, saved
         raise _busy()
@@ -182,8 +180,8 @@ class Writer:
             if left == record or self._save(left, place) is not None:
                 return
 
-    def _save(self, record: Record, place: Place | None) -> Place | None:
-        return records.save(self._client, self._name, self._id, record, place)
+    def _save(self, record: Record, place: Place | None, *, shown: bool = False) -> Place | None:
+        return records.save(self._client, self._name, self._id, record, place, shown=shown)
 
 
 def _busy() -> Unavailable:
