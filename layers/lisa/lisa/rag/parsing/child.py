@@ -9,11 +9,13 @@ import contextlib
 import importlib
 import json
 import os
+import re
 import resource
 import select
 import signal
 import sys
 import time
+from pathlib import Path
 
 from lisa.rag.parsing.document import DocumentRefused, Limits, ParsedDocument
 from lisa.rag.parsing.kinds import Kind
@@ -32,6 +34,7 @@ _BYTES_A_CHARACTER = 6
 _MARKS_BYTES = 16 << 20
 _CPU_GRACE_SECONDS = 2
 _LENGTH_BYTES = 8
+_NEAR = 0.6
 
 
 def main() -> None:
@@ -94,7 +97,8 @@ def _why(status: int, *, is_late: bool, limits: Limits) -> bytes:
         return _refusal(
             f"It takes more than {limits.seconds} s to read the file: split or simplify it.", "too_complex"
         )
-    if ended_by in (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL):
+    # Libraries without memory abort or trap themselves; PDFium is one of them.
+    if ended_by in (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE) or status == 0:
         return _refusal("The file is damaged in a way that its format's reader cannot cope with.", "corrupt")
     return _refusal(
         "Reading the file takes more memory than is allowed: split or simplify it.", "too_complex"
@@ -156,15 +160,31 @@ def _answer(data: bytes, kind: Kind, limits: Limits) -> bytes:
         document: ParsedDocument = parser.parse(data, kind, limits)
         return document.dumps()
     except DocumentRefused as refused:
+        if refused.code == "corrupt" and _had_too_little(limits):
+            raise MemoryError from None
         return _refusal(refused.message, refused.code)
     except RecursionError:
         return _refusal("The file is nested too deep to be read.", "too_complex")
     except MemoryError:
         raise
-    except Exception as error:  # whatever a library meets in a file that is not as its format says
+    except (
+        BaseException
+    ) as error:  # whatever a library meets in a file that is not as its format says; Rust's panics
+        if _had_too_little(limits):
+            raise MemoryError from None
         with contextlib.suppress(OSError):
             print(f"parser {kind.name}: {type(error).__name__}", file=sys.stderr)
         return _refusal("The file is damaged, or not what its name says.", "corrupt")
+
+
+def _had_too_little(limits: Limits) -> bool:
+    """Whether memory came near its limit: libraries tell its end in many ways, as an error of the file's for one."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return False
+    peak = re.search(r"^VmPeak:\s*(\d+) kB", status, re.MULTILINE)
+    return peak is not None and int(peak[1]) * 1024 > _NEAR * limits.memory_bytes
 
 
 def _refusal(reason: str, code: str) -> bytes:

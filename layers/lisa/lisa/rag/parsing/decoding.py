@@ -12,24 +12,28 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _SAMPLE_BYTES = 64 << 10
-# What is in use still, the most frequent first; the Latin ones differ in few letters, so the guess is among these.
+# What is in use still, beside the Latin ones, which are told apart by their letters.
 _ENCODINGS = [
-    "cp1252",
     "cp1251",
     "shift_jis",
     "gb18030",
     "euc_kr",
     "big5",
     "euc_jp",
-    "cp1250",
     "cp1253",
-    "cp1254",
     "cp1255",
     "cp1256",
     "koi8_r",
+    "cp1252",
 ]
+# Letters of the languages that each is for; the first wins where they fit alike.
+_LATIN = {
+    "cp1252": frozenset("äöüÄÖÜßéèêëÉÈàâáãÀÁçÇíìîïóòôõÓñÑúùûåÅøØæÆœ«»°§"),
+    "cp1250": frozenset("ąćęłńóśźżĄĆĘŁŃÓŚŹŻáčďéěíňřšťúůýžÁČĎÉĚÍŇŘŠŤÚŮÝŽőűŐŰöüÖÜăâîşţ"),
+    "cp1254": frozenset("ğışĞİŞçöüÇÖÜâî"),
+}
 _FEW_FOREIGN = 0.08
-_CONTROLS = bytes(set(range(32)) - {7, 8, 9, 10, 12, 13, 27})
+_CONTROLS = bytes(set(range(32)) - {7, 8, 9, 10, 11, 12, 13, 27})
 _MAX_CONTROLS = 0.001
 
 
@@ -82,11 +86,15 @@ def _utf_16_without_mark(sample: bytes) -> str | None:
 
 
 def _guess(data: bytes) -> str:
-    """The encoding of text that is no UTF-8. With few letters beyond ASCII it is a Western one."""
+    """The encoding of text that is no UTF-8. With few letters beyond ASCII it is a Latin one."""
+    sample = data[:_SAMPLE_BYTES]
     foreign = data.translate(None, bytes(range(128)))
-    if len(foreign) < _FEW_FOREIGN * len(data):
-        return "cp1252"
-    import charset_normalizer
+    if len(foreign) >= _FEW_FOREIGN * len(data):
+        import charset_normalizer
 
-    found = charset_normalizer.from_bytes(data[:_SAMPLE_BYTES], cp_isolation=_ENCODINGS).best()
-    return found.encoding if found is not None else "cp1252"
+        found = charset_normalizer.from_bytes(sample, cp_isolation=_ENCODINGS).best()
+        if found is not None and found.encoding != "cp1252":
+            return found.encoding
+    return max(
+        _LATIN, key=lambda name: sum(letter in _LATIN[name] for letter in foreign.decode(name, "replace"))
+    )

@@ -120,6 +120,9 @@ class Builder:
         self._parts: list[str] = []
         self._length = 0
         self._breaks = 2  # line feeds at the end; none are needed at the very beginning
+        self._wanted = 0  # line feeds before what comes next
+        self._page_start: int | None = None
+        self._in_page = False
         self._pages: list[Page] = []
         self._headings: list[Heading] = []
 
@@ -128,6 +131,11 @@ class Builder:
         text = sound(text)
         if not text:
             return
+        if self._parts and self._breaks < self._wanted:
+            text = "\n" * (self._wanted - self._breaks) + text
+        self._wanted = 0
+        if self._in_page and self._page_start is None:
+            self._page_start = self._length + len(text) - len(text.lstrip("\n"))
         if self._length + len(text) > self.limits.characters:
             raise DocumentRefused(
                 f"The file holds more than {self.limits.characters:,} characters of text: split it.",
@@ -165,9 +173,8 @@ class Builder:
         if not text:
             return
         self._break(2)
-        start = self._length
         self.text(text)
-        self.mark_heading(level, start, text)
+        self.mark_heading(level, self._length - len(text), text)
         self._break(1)
 
     def mark_heading(self, level: int, start: int, text: str, end: int | None = None) -> None:
@@ -179,9 +186,15 @@ class Builder:
         """What comes next is apart from what is there."""
         self._break(2)
 
-    def page(self, number: int, start: int) -> None:
-        """Says that the page reached from `start` to here."""
-        self._pages.append(Page(number, start, self._length))
+    def open_page(self) -> None:
+        self._break(2)
+        self._in_page, self._page_start = True, None
+
+    def close_page(self, number: int) -> None:
+        """What came since the page was opened is on it; nothing is marked when nothing came."""
+        if self._page_start is not None:
+            self._pages.append(Page(number, self._page_start, self._length))
+        self._in_page, self._page_start = False, None
 
     def note(self, text: str) -> None:
         if text not in self.notes:
@@ -192,15 +205,19 @@ class Builder:
 
     @property
     def length(self) -> int:
+        """Without the line breaks that are wanted before what comes next."""
         return self._length
+
+    @property
+    def pages(self) -> Sequence[Page]:
+        return self._pages
 
     @property
     def headings(self) -> Sequence[Heading]:
         return self._headings
 
     def _break(self, lines: int) -> None:
-        if self._parts and self._breaks < lines:
-            self.text("\n" * (lines - self._breaks))
+        self._wanted = max(self._wanted, lines)
 
     def document(self) -> ParsedDocument:
         """Raises DocumentRefused when there is no text."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from lxml import etree
 
 from lisa.rag.parsing.decoding import decode
-from lisa.rag.parsing.document import SEPARATOR, Builder, Limits, ParsedDocument, one_line
+from lisa.rag.parsing.document import SEPARATOR, Builder, DocumentRefused, Limits, ParsedDocument, one_line
 from lisa.rag.parsing.kinds import Kind
 
 # fmt: off
@@ -52,10 +52,13 @@ def add(text: str, builder: Builder, *, level: int = 0) -> None:
     text = _DECLARATION.sub("", text)
     if not text.strip():
         return
-    # Well-formed or not: whatever a browser would make of it. Beyond a depth of 255 libxml2 makes it flat.
-    root = etree.fromstring(
-        text, etree.HTMLParser(recover=True, no_network=True, remove_comments=True, remove_pis=True)
+    # Well-formed or not: whatever a browser would make of it.
+    parser = etree.HTMLParser(
+        recover=True, no_network=True, remove_comments=True, remove_pis=True, huge_tree=True
     )
+    root = etree.fromstring(text, parser)
+    if any("depth" in error.message for error in parser.error_log.filter_from_fatals()):
+        raise DocumentRefused("The file is nested too deep to be read.", "too_complex")
     if root is None:
         return
     if not builder.title and (title := root.find(".//title")) is not None:

@@ -130,8 +130,8 @@ def _parsed(data: bytes, name: str, media_type: str, limits: Limits) -> ParsedDo
 
 def _adopt(found: ParsedDocument, builder: Builder) -> None:
     """The text of an attachment with its headings, below the attachment's own."""
-    base = builder.length
     builder.text(found.text)
+    base = builder.length - len(found.text)
     for heading in found.headings:
         builder.mark_heading(heading.level + 2, heading.start + base, heading.text, heading.end + base)
     for note in found.notes:

@@ -35,7 +35,6 @@ def _refuse_encrypted(archive: Archive) -> None:
 
 def _content(root: "etree._Element", builder: Builder) -> None:
     pages = 0
-    start: int | None = None
     skipped: etree._Element | None = None
     for event, element in etree.iterwalk(root, events=("start", "end")):
         tag = element.tag
@@ -43,13 +42,13 @@ def _content(root: "etree._Element", builder: Builder) -> None:
             if event == "end" and element is skipped:
                 skipped = None
         elif event == "end":
-            if tag == f"{DRAW}page" and start is not None:
-                builder.page(pages, start)
+            if tag == f"{DRAW}page":
+                builder.close_page(pages)
         elif tag in _LEFT_OUT:
             skipped = element
         elif tag == f"{DRAW}page":
-            builder.gap()
-            pages, start = pages + 1, builder.length
+            builder.open_page()
+            pages += 1
         elif tag == f"{DRAW}frame" and element.get(f"{PRESENTATION}class") == "title":
             builder.heading(1, " ".join(_text(each) for each in element.iter(f"{TEXT}p")))
             skipped = element

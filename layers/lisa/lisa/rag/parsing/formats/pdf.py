@@ -49,9 +49,12 @@ def parse(data: bytes, kind: Kind, limits: Limits) -> ParsedDocument:
     pages, pictures = _read(document)
     _refuse_pictures(len(document), pictures, pages, builder)
     sizes = _heading_sizes(pages)
-    starts = [_page(number, lines, sizes, builder) for number, lines in enumerate(pages, 1)]
+    for number, lines in enumerate(pages, 1):
+        builder.open_page()
+        _page(lines, sizes, builder)
+        builder.close_page(number)
     if not sizes:
-        _outline(document, pages, starts, builder)
+        _outline(document, builder)
     builder.title = _title(document, pages, sizes)
     return builder.document()
 
@@ -179,10 +182,7 @@ def _heading_sizes(pages: Sequence[list[Line]]) -> dict[float, int]:
     return levels
 
 
-def _page(number: int, lines: Sequence[Line], sizes: dict[float, int], builder: Builder) -> int:
-    """Adds a page and says where it starts."""
-    builder.gap()
-    start = builder.length
+def _page(lines: Sequence[Line], sizes: dict[float, int], builder: Builder) -> None:
     joined = ""  # the beginning of a word that was divided at the end of a line
     position = 0
     while position < len(lines):
@@ -203,9 +203,6 @@ def _page(number: int, lines: Sequence[Line], sizes: dict[float, int], builder: 
             builder.line(text)
         position += 1
     builder.line(joined)
-    if builder.length > start:
-        builder.page(number, start)
-    return start
 
 
 def _goes_on(lines: Sequence[Line], position: int, count: int, sizes: dict[float, int]) -> bool:
@@ -220,21 +217,20 @@ def _has_letters(text: str) -> bool:
     return sum(character.isalpha() for character in text) >= 2
 
 
-def _outline(
-    document: "pdfium.PdfDocument", pages: Sequence[list[Line]], starts: Sequence[int], builder: Builder
-) -> None:
-    """Headings that the file names itself, found again in the lines of their pages."""
+def _outline(document: "pdfium.PdfDocument", builder: Builder) -> None:
+    """Headings that the file names itself, found again in the text of their pages."""
     text = builder.so_far()
+    pages = {page.number: page for page in builder.pages}
     for number, bookmark in enumerate(document.get_toc(max_depth=6)):
         if number >= _MAX_OUTLINE:
             break
         title, destination = one_line(bookmark.get_title() or ""), bookmark.get_dest()
         index = destination.get_index() if destination is not None else None
-        if not title or index is None or not 0 <= index < len(starts):
+        page = pages.get(index + 1) if index is not None else None
+        if not title or page is None:
             continue
-        end = starts[index + 1] if index + 1 < len(starts) else len(text)
-        found = text.find(title, starts[index], end)
-        if found != -1 and (found == 0 or text[found - 1] in "\n "):
+        found = text.find(title, page.start, page.end)
+        if found != -1 and (found == page.start or text[found - 1] in "\n "):
             builder.mark_heading(bookmark.level + 1, found, title)
 
 

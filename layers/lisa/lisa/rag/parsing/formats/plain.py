@@ -35,8 +35,8 @@ def parse(data: bytes, kind: Kind, limits: Limits) -> ParsedDocument:
 
 def markdown(text: str, builder: Builder) -> None:
     """The text as it is, with its headings marked: `# so`, or underlined."""
-    base, position, fence, before = builder.length, 0, "", ""
     builder.text(text)
+    base, position, fence, before = builder.length - len(text), 0, "", ""
     front_end = _front_matter(text)
     if front_end and (title := _FRONT_TITLE.search(text, 0, front_end)):
         builder.title = title[1].strip("\"'")

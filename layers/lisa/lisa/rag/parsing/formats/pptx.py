@@ -27,14 +27,12 @@ def parse(archive: Archive, kind: Kind, limits: Limits) -> ParsedDocument:
         if slide.get(f"{R}id", "") in parts
     ]
     for number, part in enumerate(slides, 1):
-        builder.gap()
-        start = builder.length
+        builder.open_page()
         _slide(read(archive.read(part)), builder)
         for relation, target in ooxml.relations(archive, part).values():
             if relation == "notesSlide" and target in archive.names:
                 _notes(read(archive.read(target)), builder)
-        if builder.length > start:
-            builder.page(number, start)
+        builder.close_page(number)
     return builder.document()
 
 

@@ -1,5 +1,6 @@
 """XML of any vocabulary: the text of its elements, and safe ways to read XML for the formats that are made of it."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,8 @@ from lisa.rag.parsing.document import Builder, DocumentRefused, Limits, ParsedDo
 from lisa.rag.parsing.kinds import Kind
 
 _MAX_DEPTH = 200
+_DOCTYPE = re.compile(rb"<!DOCTYPE[^>\[]{0,2000}\[")
+_PROLOG_BYTES = 64 << 10
 _MAX_ATTRIBUTE = 200
 
 
@@ -19,13 +22,20 @@ def parser() -> "etree.XMLParser":
 
 def read(data: bytes) -> "etree._Element":
     """The root. Raises DocumentRefused for entities of the file's own, and XMLSyntaxError."""
+    doctype = _DOCTYPE.search(data, 0, _PROLOG_BYTES)
+    if doctype is not None and data.find(b"<!ENTITY", doctype.end(), doctype.end() + _PROLOG_BYTES) != -1:
+        raise _entities()
     root = etree.fromstring(data, parser())
     dtd = root.getroottree().docinfo.internalDTD
     if dtd is not None and next(dtd.iterentities(), None) is not None:
-        raise DocumentRefused(
-            "The file declares XML entities, which are not expanded here: remove them.", "unsafe"
-        )
+        raise _entities()
     return root
+
+
+def _entities() -> DocumentRefused:
+    return DocumentRefused(
+        "The file declares XML entities, which are not expanded here: remove them.", "unsafe"
+    )
 
 
 def local_name(element: "etree._Element") -> str:
