@@ -73,6 +73,15 @@ def step_functions() -> "SFNClient":
 
 
 @lru_cache
+def patient_step_functions() -> "SFNClient":
+    """Waits for an Express execution to its end, five minutes at most, and starts none twice."""
+    config = Config(
+        connect_timeout=3, read_timeout=310, retries={"mode": "standard", "total_max_attempts": 1}
+    )
+    return boto3.client("stepfunctions", config=config)
+
+
+@lru_cache
 def sqs() -> Any:
     return boto3.client("sqs", config=_CONFIG)
 

@@ -1,6 +1,7 @@
 """What LISA tells the world on its event bus. Schemas lie in `events/`; a breaking change is a new version."""
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lisa.errors import Unavailable
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 SOURCE = "lisa.models"
 MODEL_STATUS_CHANGED = "Model Status Changed"
 SCHEMA_VERSION = "1"
+_MOST_ENTRIES = 10
 
 
 class EventPublisher:
@@ -24,18 +26,26 @@ class EventPublisher:
 
     def say(self, source: str, detail_type: str, detail: dict[str, Any]) -> None:
         """Raises Unavailable when the bus did not take the event."""
-        answer = self._client.put_events(
-            Entries=[
-                {
-                    "EventBusName": self._bus,
-                    "Source": source,
-                    "DetailType": detail_type,
-                    "Detail": json.dumps({"schemaVersion": SCHEMA_VERSION, **detail}, separators=(",", ":")),
-                }
-            ]
-        )
-        if answer["FailedEntryCount"]:
-            entry = answer["Entries"][0]
-            raise Unavailable(
-                f"The event bus did not take an event: {entry.get('ErrorCode')}: {entry.get('ErrorMessage')}"
+        self.say_all(source, detail_type, [detail])
+
+    def say_all(self, source: str, detail_type: str, details: Sequence[dict[str, Any]]) -> None:
+        """Several of one type. Raises Unavailable when the bus did not take all; said again, some are said twice."""
+        for start in range(0, len(details), _MOST_ENTRIES):
+            answer = self._client.put_events(
+                Entries=[
+                    {
+                        "EventBusName": self._bus,
+                        "Source": source,
+                        "DetailType": detail_type,
+                        "Detail": json.dumps(
+                            {"schemaVersion": SCHEMA_VERSION, **detail}, separators=(",", ":")
+                        ),
+                    }
+                    for detail in details[start : start + _MOST_ENTRIES]
+                ]
             )
+            if answer["FailedEntryCount"]:
+                entry = next(each for each in answer["Entries"] if "ErrorCode" in each)
+                raise Unavailable(
+                    f"The event bus did not take an event: {entry.get('ErrorCode')}: {entry.get('ErrorMessage')}"
+                )

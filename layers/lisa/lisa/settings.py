@@ -48,6 +48,15 @@ class Settings(BaseModel):
     repositories_table: str = ""
     documents_table: str = ""
     documents_bucket: str = ""
+    max_document_bytes: int = 52_428_800
+    work_queue_url: str = ""
+    document_ingest_state_machine_arn: str = ""
+    document_ingest_long_state_machine_arn: str = ""
+    document_delete_state_machine_arn: str = ""
+    auto_remove: bool = Field(
+        default=True, description="Remove documents whose files are deleted from the drop folder"
+    )
+    ingestion_slots: int = Field(default=2, description="Long documents that are ingested at once")
     gateway_url: str = Field(
         default="", description="The gateway behind the internal load balancer: http://name:port"
     )

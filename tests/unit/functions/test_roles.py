@@ -10,10 +10,8 @@ import pytest
 from tests.unit.functions.samples import FUNCTIONS, ROOT
 from tests.unit.templates.application import load, walk
 
-TEMPLATES = {
-    name: load(ROOT / "stacks" / f"{name}.yaml")
-    for name in ("data", "models", "api", "usage", "limits", "audit")
-}
+WITH_FUNCTIONS = ("models", "api", "usage", "limits", "audit", "rag")
+TEMPLATES = {name: load(ROOT / "stacks" / f"{name}.yaml") for name in ("data", *WITH_FUNCTIONS)}
 MODELS = TEMPLATES["models"]["Resources"]
 
 
@@ -34,7 +32,7 @@ def actions(statement: dict[str, Any]) -> list[str]:
 def functions() -> list[tuple[str, dict[str, Any]]]:
     return [
         (name, resource)
-        for template in ("models", "api", "usage", "limits", "audit")
+        for template in WITH_FUNCTIONS
         for name, resource in TEMPLATES[template]["Resources"].items()
         if resource["Type"] == "AWS::Serverless::Function"
     ]
@@ -146,8 +144,11 @@ def test_who_checks_api_tokens_reads_them_by_their_hash_alone_and_writes_only_th
 
 
 def test_nobody_but_the_gateway_reads_providers_keys():
-    for template in TEMPLATES.values():
-        assert "secretsmanager:GetSecretValue" not in json.dumps(template)
+    for name, resource in functions():
+        for statement in statements(resource):
+            if "secretsmanager:GetSecretValue" in actions(statement):
+                # Retrieval's own key, by which it has texts embedded.
+                assert statement["Resource"] == {"Ref": "ServiceKeySecretArn"}, name
 
 
 def test_the_probe_is_in_the_network_on_aws_and_may_do_nothing_else():
@@ -158,7 +159,8 @@ def test_the_probe_is_in_the_network_on_aws_and_may_do_nothing_else():
     assert vpc["SecurityGroupIds"] == [{"Ref": "FunctionSecurityGroup"}]
     assert otherwise == {"Ref": "AWS::NoValue"}
     others = [name for name, resource in functions() if "VpcConfig" in resource["Properties"]]
-    assert others == ["ModelProbe"]
+    # Beside it those that speak to the gateway or to a store of chunks.
+    assert others == ["ModelProbe", "DocumentEmbed", "DocumentStore"]
 
 
 @pytest.mark.parametrize(
@@ -178,7 +180,7 @@ def test_the_environment_of_a_function_is_what_it_reads():
         "LISA_ISSUER", "LISA_JWKS_URL", "LISA_CLIENT_ID_PARAMETER", "LISA_GROUPS_CLAIM", "LISA_ADMIN_GROUP",
         "LISA_USER_GROUP", "LISA_RAG_ADMIN_GROUP",
     }  # fmt: skip
-    for template in ("models", "api", "usage", "limits", "audit"):
+    for template in WITH_FUNCTIONS:
         globals_ = TEMPLATES[template].get("Globals", {"Function": {"Environment": {"Variables": {}}}})
         shared = globals_["Function"]["Environment"]["Variables"]
         for resource in TEMPLATES[template]["Resources"].values():

@@ -111,13 +111,19 @@ EXPECTED: dict[str, tuple[Any, str, dict[str, str]]] = {
         for end in ("Failed", "TimedOut")
     },
     **{
+        f"LongIngestion{end}": (
+            "AWS/States", f"Executions{end}", {"StateMachineArn": "DocumentIngestLongStateMachineArn"}
+        )
+        for end in ("Failed", "TimedOut")
+    },
+    **{
         f"{stack}FunctionErrors": (OWN, f"{stack}FunctionErrors", {})
-        for stack in ("Models", "Usage", "Audit", "Limits")
+        for stack in ("Models", "Usage", "Audit", "Limits", "Ingestion")
     },
     "AuditEventsNotDelivered": (OWN, "AuditEventsNotDelivered", {}),
     **{
         f"{queue}NotEmpty": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", {"QueueName": queue})
-        for queue in ("StreamFailures", "UsageDeadLetters", "AuditDeadLetters", "AlertFailures")
+        for queue in ("StreamFailures", "UsageDeadLetters", "AuditDeadLetters", "AlertFailures", "IngestionDeadLetters")
     },
 }  # fmt: skip
 
@@ -207,7 +213,7 @@ def test_lost_audit_events_are_counted_by_the_words_that_are_logged() -> None:
 
 def test_functions_whose_runs_are_counted_log_in_json() -> None:
     """Only then does Lambda report each run as a document, with its status."""
-    for name in ("models", "usage", "audit", "limits"):
+    for name in ("models", "usage", "audit", "limits", "rag"):
         text = (ROOT / f"stacks/{name}.yaml").read_text()
         assert (
             text.count("LogGroup: !Ref FunctionLogs")

@@ -183,7 +183,11 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The history of one piece of work on one document (or collection): how far it is, and why it failed."""
+    """The history of one piece of work on one document (or collection): how far it is, and why it failed.
+
+    `reason` is for people; `code` is that of a file that was refused (`lisa.rag.parsing`), `server_error` where the
+    trouble is ours, or empty.
+    """
 
     id: str
     type: JobType
@@ -199,6 +203,7 @@ class Job:
     chunking: Chunking | None = None
     embedding_model: str = ""
     reason: str = ""
+    code: str = ""
     attempts: int = 0
     chunks_total: int = 0
     chunks_done: int = 0

@@ -4,7 +4,8 @@ from typing import Any
 import boto3
 import pytest
 from lisa.rag.documents.queue import WorkQueue
-from lisa.rag.documents.service import DocumentService, Stores
+from lisa.rag.documents.service import DocumentService
+from lisa.rag.documents.stores import Stores
 from lisa.rag.documents.uploads import Uploads
 from lisa.rag.repositories.lookup import Lookup
 from lisa.rag.repositories.store import RepositoryStore

@@ -13,26 +13,29 @@ _BATCH, MAX_DELAY = 10, 900
 
 
 class Request(BaseModel):
-    """Work that no event of S3 asks for.
+    """A piece of work. `sequencer` is padded (`naming.sequencer`), `size` in bytes.
 
-    With `document_id` alone: what its object's row says has to be done. With `generation`: the document goes into
-    that generation of its collection too. With `retag`: what is known of it has changed, its content has not. With
-    `bucket` and `key`: a version of an object that somebody has found by looking.
+    With `bucket` and `key`: a version of an object that appeared, or with `removal` its end, as an event said or
+    somebody found by looking (then `pipeline` says for which). With `document_id`: what its object's row says has
+    to be done; with `generation` too, the document goes into that generation of its collection as well; with `retag`,
+    what is known of it has changed and its content has not. `force` embeds again what has not changed.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    document_id: str = ""
-    generation: int = 0
-    retag: bool = False
-    removal: bool = False
     bucket: str = ""
     key: str = ""
-    pipeline: str = ""
     sequencer: str = ""
     etag: str = ""
     size: int = 0
+    removal: bool = False
+    pipeline: str = ""
     existing: bool = False
+    document_id: str = ""
+    generation: int = 0
+    retag: bool = False
+    force: bool = False
+    tries: int = 0
 
 
 class WorkQueue:

@@ -1,14 +1,14 @@
 """What lies where in the documents table.
 
-| pk | sk | by-place | by-owner | what |
-| --- | --- | --- | --- | --- |
-| `DOC#<document>` | `OBJECT` | `TAKEN#<n>` until it is settled | | the newest version of its object that we heard of |
-| `DOC#<document>` | `DOCUMENT` | `DOCS#<repository>#<collection>` | `DOCS#<owner>` | the document that is searched |
-| `JOB#<job>` | `JOB` | `JOBS#<repository>` | `JOBS#<repository>#<owner>`, or `UNPLACED` | a job |
-| `COUNT#<repository>#<collection>` | `COUNT` | | | how many documents, chunks and bytes it has |
-| `FIELDS#<repository>#<collection>` | `FIELDS` | | | attributes that were seen, with their types |
-| `SLOT` | number | | | a long execution that runs |
-| `REINDEX#<repository>#<collection>` | `REINDEX` | | | what a collection's next generation is made with |
+| pk, sk | what | in by-place under | in by-owner under |
+| --- | --- | --- | --- |
+| `DOC#<document>`, `OBJECT` | its object's state | `TAKEN#<n>` until settled | `OBJECTS#<repository>#<collection>` |
+| `DOC#<document>`, `DOCUMENT` | the document that is searched | `DOCS#<repository>#<collection>` | `DOCS#<owner>` |
+| `JOB#<job>`, `JOB` | a job | `JOBS#<repository>` | `JOBS#<repository>#<owner>`, or `UNPLACED` |
+| `COUNT#<repository>#<collection>`, `COUNT` | how many documents, chunks and bytes it has | | |
+| `FIELDS#<repository>#<collection>`, `FIELDS` | attributes that were seen, with their types | | |
+| `SLOT`, number | a long execution that runs | | |
+| `REINDEX#<repository>#<collection>`, `REINDEX` | what a collection's next generation is made with | | |
 
 `at` is a time in epoch milliseconds, thirteen digits, and an id that tells apart what was of the same moment.
 """
@@ -66,6 +66,10 @@ def documents_place(repository_id: str, collection_id: str) -> str:
 
 def documents_owner(owner: str) -> str:
     return f"DOCS#{owner}"
+
+
+def objects_of(repository_id: str, collection_id: str) -> str:
+    return f"OBJECTS#{repository_id}#{collection_id}"
 
 
 def jobs_place(repository_id: str) -> str:

@@ -17,10 +17,10 @@ from lisa.paging import check_size, key_of, next_token
 from lisa.rag.access import may_change_document, may_feed, sees_collection
 from lisa.rag.documents import jobs as job_rules
 from lisa.rag.documents import naming
-from lisa.rag.documents.jobs import JobStore
-from lisa.rag.documents.objects import Change, Kind, ObjectStore, Wishes
+from lisa.rag.documents.objects import Change, Kind, ObjectState, Wishes
 from lisa.rag.documents.queue import Request, WorkQueue
-from lisa.rag.documents.store import Count, DocumentStore
+from lisa.rag.documents.store import Count, Kept
+from lisa.rag.documents.stores import Stores
 from lisa.rag.documents.uploads import Form, Uploads
 from lisa.rag.records import (
     Attribute,
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 MAX_FILES = 100
 HOUR = 3_600_000
+# One that is being created takes them, and ingests them when it is there.
+TAKES_DOCUMENTS = {CollectionStatus.ACTIVE, CollectionStatus.CREATE_IN_PROGRESS}
 _TRIES = 4
 
 
@@ -68,7 +70,7 @@ class DocumentService:
         self,
         client: "DynamoDBClient",
         lookup: Lookup,
-        stores: "Stores",
+        stores: Stores,
         uploads: Uploads,
         queue: WorkQueue,
         *,
@@ -133,6 +135,12 @@ class DocumentService:
 
     def count(self, repository_id: str, collection_id: str) -> Count:
         return self._documents.count(repository_id, collection_id)
+
+    def in_progress(self, repository_id: str, collection_id: str) -> int:
+        """How many objects of a collection are on their way, in or out."""
+        here = (repository_id, collection_id)
+        begun = self._objects.open_since(self._now() + 1)
+        return sum(1 for state in begun if (state.repository_id, state.collection_id) == here)
 
     def fields(self, repository_id: str, collection_id: str) -> Mapping[str, set[str]]:
         """Attributes seen in a collection with the types of their values: `text`, `number`, `boolean`."""
@@ -199,10 +207,8 @@ class DocumentService:
         repository, found = self._lookup.collection(principal, repository_id, collection)
         if not may_feed(principal, repository, found):
             raise Forbidden(f"You may not add documents to the collection {found.name}.")
-        if found.status is not CollectionStatus.ACTIVE:
-            raise Conflict(
-                f"The collection {found.name} is {found.status}: it takes documents when it is ACTIVE."
-            )
+        if found.status not in TAKES_DOCUMENTS:
+            raise Conflict(f"The collection {found.name} is {found.status} and takes no documents.")
         for upload in uploads:
             self._uploads.check(principal.user, upload.key)
         wishes = Wishes(
@@ -227,7 +233,7 @@ class DocumentService:
         Raises NotFound for an id that the caller does not see and for a name that no document has, Forbidden for a
         document that belongs to somebody else; nothing is removed then.
         """
-        documents = [self.get(principal, repository_id, each) for each in dict.fromkeys(document_ids)]
+        documents = [self._find(principal, repository_id, each) for each in dict.fromkeys(document_ids)]
         if collection is not None:
             _, within = self._lookup.collection(principal, repository_id, collection)
             documents += self._named(repository_id, within, name) if name else []
@@ -242,6 +248,30 @@ class DocumentService:
         for document in documents:
             self._check_change(principal, document)
         return [self._remove(document, principal.user) for document in documents]
+
+    def set_attributes(
+        self, principal: Principal, repository_id: str, document_id: str, attributes: Mapping[str, Attribute]
+    ) -> None:
+        """Changes what a document can be filtered by, without embedding it again; seen by searches soon.
+
+        Raises NotFound and Forbidden as `delete` does, Conflict when the document is being changed.
+        """
+        self._check_change(principal, self._find(principal, repository_id, document_id))
+        state = self._objects.get(document_id)
+        kept = self._documents.kept([document_id]).get(document_id)
+        writes = (
+            [self._objects.wishing(state, replace(state.wishes, attributes=dict(attributes)))]
+            if state
+            else []
+        )
+        if kept is not None:
+            changed = replace(kept.document, attributes=dict(attributes))
+            writes.append(self._documents.putting(Kept(changed, kept.generations), kept))
+        if not dynamo.transact(self._client, writes):
+            raise Conflict("The document is being changed: try again in a moment.")
+        if kept is not None:
+            self._documents.note_fields(repository_id, kept.document.collection_id, attributes)
+            self._queue.ask([Request(document_id=document_id, retag=True)])
 
     def redrive(self, principal: Principal, repository_id: str, job_id: str) -> Job:
         """Tries a failed job again. Raises Conflict when it has not failed, or a newer version made it pointless."""
@@ -325,7 +355,7 @@ class DocumentService:
             )
             removal = {
                 "kind": str(Kind.REMOVED),
-                "sequencer": naming.following(state.sequencer),
+                "sequencer": naming.following(state.sequencer or naming.sequencer("0")),
                 "job_id": job.id,
             }
             if dynamo.transact(
@@ -335,6 +365,17 @@ class DocumentService:
                 self._queue.ask([Request(document_id=document.id, removal=True)])
                 return job
         raise Conflict(f"The document {document.name} is being changed: try again in a moment.")
+
+    def _find(self, principal: Principal, repository_id: str, document_id: str) -> Document:
+        """A document, or what is known of one that is on its way or has failed. Raises NotFound as `get` does."""
+        try:
+            return self.get(principal, repository_id, document_id)
+        except NotFound:
+            state = self._objects.get(document_id)
+            if state is None or state.repository_id != repository_id or state.kind is Kind.REMOVED:
+                raise
+            self._lookup.collection(principal, repository_id, state.collection_id)
+            return _on_its_way(state)
 
     def _collections(
         self, principal: Principal, repository_id: str, collection: str | None
@@ -373,12 +414,20 @@ class DocumentService:
         return int(self._clock() * 1000)
 
 
-@dataclass(frozen=True, slots=True)
-class Stores:
-    documents: DocumentStore
-    jobs: JobStore
-    objects: ObjectStore
-
-    @classmethod
-    def of(cls, table: str, client: "DynamoDBClient") -> "Stores":
-        return cls(DocumentStore(table, client), JobStore(table, client), ObjectStore(table, client))
+def _on_its_way(state: ObjectState) -> Document:
+    return Document(
+        id=state.document_id,
+        repository_id=state.repository_id,
+        collection_id=state.collection_id,
+        name=state.wishes.name or naming.name_of(state.key),
+        source=naming.source(state.bucket, state.key),
+        owner=state.wishes.owner,
+        chunking=Chunking(),
+        ingestion_type=IngestionType.MANUAL,
+        uploaded_at=state.since,
+        chunks=0,
+        bytes=state.size,
+        sequencer=state.sequencer,
+        content_hash="",
+        media_type="",
+    )

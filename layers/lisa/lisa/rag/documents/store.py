@@ -22,11 +22,20 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """What a collection holds. `bytes` are those of the objects."""
+    """What a collection holds. `bytes` are those of the objects, `failed` objects that could not be ingested."""
 
     documents: int = 0
     chunks: int = 0
     bytes: int = 0
+    failed: int = 0
+
+    def __add__(self, other: "Count") -> "Count":
+        return Count(
+            self.documents + other.documents,
+            self.chunks + other.chunks,
+            self.bytes + other.bytes,
+            self.failed + other.failed,
+        )
 
 
 class DocumentStore:
@@ -79,7 +88,7 @@ class DocumentStore:
         item = self._get(rows.count_key(repository_id, collection_id))
         if item is None:
             return Count()
-        return Count(int(item["documents"]), int(item["chunks"]), int(item["bytes"]))
+        return Count(*(int(item.get(name, 0)) for name in ("documents", "chunks", "bytes", "failed")))
 
     def fields(self, repository_id: str, collection_id: str) -> dict[str, set[str]]:
         """Attributes that documents of a collection have or had, with the types of their values (`type_of`)."""
@@ -131,10 +140,15 @@ class DocumentStore:
             "Update": {
                 "TableName": self._table,
                 "Key": rows.count_key(repository_id, collection_id),
-                "UpdateExpression": "ADD documents :documents, chunks :chunks, #bytes :bytes",
+                "UpdateExpression": "ADD documents :documents, chunks :chunks, #bytes :bytes, failed :failed",
                 "ExpressionAttributeNames": {"#bytes": "bytes"},
                 "ExpressionAttributeValues": dynamo.to_item(
-                    {":documents": change.documents, ":chunks": change.chunks, ":bytes": change.bytes}
+                    {
+                        ":documents": change.documents,
+                        ":chunks": change.chunks,
+                        ":bytes": change.bytes,
+                        ":failed": change.failed,
+                    }
                 ),
             }
         }

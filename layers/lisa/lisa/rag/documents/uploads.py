@@ -103,6 +103,26 @@ class Uploads:
             )
         )
 
+    def is_there(self, bucket: str, key: str) -> bool:
+        try:
+            self._client.head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+                raise
+            return False
+        return True
+
     def delete(self, key: str) -> None:
-        """An object of the drop folder; one that is not there is no error."""
+        """One that is not there is no error."""
         self._client.delete_object(Bucket=self.bucket, Key=key)
+
+    def delete_version(self, key: str, etag: str) -> None:
+        """Removes an object of the drop folder, unless it is another one by now; one that is gone is no error."""
+        try:
+            found = self._client.head_object(Bucket=self.bucket, Key=key)["ETag"].strip('"')
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+                raise
+        else:
+            if not etag or found == etag:
+                self._client.delete_object(Bucket=self.bucket, Key=key)
