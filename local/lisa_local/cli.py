@@ -82,6 +82,23 @@ def _parser() -> argparse.ArgumentParser:
     push.add_argument("--stack", metavar="NAME", help="a stack deployed on AWS (default: the local cloud)")
     push.add_argument("--region", help="its region (default: that of your AWS configuration)")
     push.set_defaults(run=_push)
+    rag = command("rag", "retrieval", None).add_subparsers(dest="action", required=True, metavar="ACTION")
+    evaluate = rag.add_parser("eval", help="measure how well a collection is searched, by a judged dataset")
+    evaluate.add_argument(
+        "--dataset",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="a folder with docs.jsonl, queries.*.jsonl and qrels.*.tsv",
+    )
+    evaluate.add_argument(
+        "--collection", required=True, metavar="NAME", help="its name or id; made when it is not there"
+    )
+    evaluate.add_argument("--repository", default="default", metavar="ID", help="(default: default)")
+    evaluate.add_argument("--rerank", default="", metavar="MODEL", help="a reranking model to try as well")
+    evaluate.add_argument("--no-peers", action="store_true", help="leave bm25s and exact search out")
+    evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    evaluate.set_defaults(run=_rag_eval)
     return parser
 
 
@@ -196,6 +213,21 @@ def _push(options: argparse.Namespace) -> None:
     from lisa_local import push
 
     push.push(options.folder, options.name, stack=options.stack, region=options.region)
+
+
+def _rag_eval(options: argparse.Namespace) -> None:
+    from lisa_local.cloud import LocalCloud
+    from lisa_local.evaluation.run import evaluate
+
+    evaluate(
+        LocalCloud(Home.locate()),
+        options.dataset,
+        repository=options.repository,
+        collection=options.collection,
+        rerank=options.rerank,
+        peers=not options.no_peers,
+        report=options.json,
+    )
 
 
 if __name__ == "__main__":
