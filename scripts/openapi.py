@@ -17,7 +17,10 @@ from pydantic.alias_generators import to_camel
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "functions" / "api_docs" / "openapi.json"
 INFERENCE = ROOT / "docs" / "inference.openapi.json"
-APIS = ("models_api", "metrics_api", "tokens_api", "limits_api", "audit_api", "rag_search")
+APIS = (
+    "models_api", "metrics_api", "tokens_api", "limits_api", "audit_api", "repositories_api", "collections_api",
+    "rag_search",
+)  # fmt: skip
 DESCRIPTION = (
     "The management API of LISA. Send a token as `Authorization: Bearer <token>`. Inference lies under /v1 and speaks "
     "OpenAI's API (and Anthropic's at /v1/messages): use any client of theirs."

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from lisa_local.console import Problem, Steps
 from lisa_local.home import Home
@@ -99,7 +100,24 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--no-peers", action="store_true", help="leave bm25s and exact search out")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     evaluate.set_defaults(run=_rag_eval)
+    _add_documents(commands)
     return parser
+
+
+def _add_documents(commands: Any) -> None:
+    documents = commands.add_parser("documents", help="documents to be searched")
+    actions = documents.add_subparsers(dest="action", required=True, metavar="ACTION")
+    push = actions.add_parser("push", help="put files into the drop folder, from where they are ingested")
+    push.add_argument("files", type=Path, nargs="+", metavar="FILE", help="a file, or a folder with files")
+    push.add_argument(
+        "--repository", default="default", metavar="ID", help="which repository (default: default)"
+    )
+    push.add_argument(
+        "--collection", default="", metavar="NAME", help="its id or name (default: the default one)"
+    )
+    push.add_argument("--stack", metavar="NAME", help="a stack deployed on AWS (default: the local cloud)")
+    push.add_argument("--region", help="its region (default: that of your AWS configuration)")
+    push.set_defaults(run=_push_documents)
 
 
 def _add_token_actions(token: argparse.ArgumentParser) -> None:
@@ -227,6 +245,14 @@ def _rag_eval(options: argparse.Namespace) -> None:
         rerank=options.rerank,
         peers=not options.no_peers,
         report=options.json,
+    )
+
+
+def _push_documents(options: argparse.Namespace) -> None:
+    from lisa_local import push
+
+    push.push_documents(
+        options.files, options.repository, options.collection, stack=options.stack, region=options.region
     )
 
 

@@ -30,7 +30,10 @@ def show_status(home: Home) -> int:
     print(f"{'in all':<20}{'':<12}{running.pid:>8}{megabytes(total):>12}")
     healthy = running.ready and _show_models(cloud)
     url = cloud.config.url
-    print(f"\n{url} (quick start)  {url}/v1 (OpenAI API)  {url}/api (management)")
+    print(
+        f"\nDocuments: drop files into s3://{cloud.output('DocumentsBucket')}/default/ (lisa documents push)"
+    )
+    print(f"{url} (quick start)  {url}/v1 (OpenAI API)  {url}/api (management)")
     return 0 if healthy else 1
 
 

@@ -12,6 +12,9 @@ from lisa_gateway.endpoints import ENDPOINTS
 TEAM_MODEL = "matrix-team-a"
 """A model that only the group team-a may use; for the tests, alice is in it and bob is not."""
 
+TEAM_REPOSITORY = "matrix-team-a"
+"""A repository that only the group team-a may see."""
+
 ALICES_TOKEN = "{alices-token}"
 """In a path: the UUID of an API token of alice's, which is known once it is made."""
 
@@ -75,6 +78,32 @@ _API: dict[tuple[str, str], Sample] = {
     ),
     ("GET", "/api/repository/{repositoryId}/similaritySearch/inspect"): Sample(
         f"/api/repository/{MISSING}/similaritySearch/inspect?query=a&collectionId=a", (404,)
+    ),
+    ("GET", "/api/repository"): Sample("/api/repository"),
+    ("POST", "/api/repository"): Sample("/api/repository", (400,), b"{}"),
+    ("GET", "/api/repository/collections"): Sample("/api/repository/collections"),
+    ("GET", "/api/repository/{repositoryId}"): Sample(
+        f"/api/repository/{TEAM_REPOSITORY}", sight=Sight.TEAM_A
+    ),
+    ("PUT", "/api/repository/{repositoryId}"): Sample(f"/api/repository/{TEAM_REPOSITORY}", (400,), b"[]"),
+    ("DELETE", "/api/repository/{repositoryId}"): Sample(f"/api/repository/{MISSING}", (404,)),
+    ("GET", "/api/repository/{repositoryId}/collection"): Sample(
+        f"/api/repository/{TEAM_REPOSITORY}/collection", sight=Sight.TEAM_A
+    ),
+    ("POST", "/api/repository/{repositoryId}/collection"): Sample(
+        f"/api/repository/{TEAM_REPOSITORY}/collection", (400,), b'{"name": "New"}', sight=Sight.TEAM_A
+    ),
+    ("GET", "/api/repository/{repositoryId}/collections"): Sample(
+        f"/api/repository/{TEAM_REPOSITORY}/collections", sight=Sight.TEAM_A
+    ),
+    ("GET", "/api/repository/{repositoryId}/collection/{collectionId}"): Sample(
+        f"/api/repository/{TEAM_REPOSITORY}/collection/{MISSING}", (404,)
+    ),
+    ("PUT", "/api/repository/{repositoryId}/collection/{collectionId}"): Sample(
+        f"/api/repository/{TEAM_REPOSITORY}/collection/{MISSING}", (404,), b"{}"
+    ),
+    ("DELETE", "/api/repository/{repositoryId}/collection/{collectionId}"): Sample(
+        f"/api/repository/{TEAM_REPOSITORY}/collection/{MISSING}", (404,)
     ),
     ("GET", "/api/openapi.json"): Sample("/api/openapi.json"),
     ("GET", "/api/docs"): Sample("/api/docs"),

@@ -14,7 +14,7 @@ from lisa_local.bringup.users import Directory, User, new_password
 from tests.access.asking import Client, complaints
 from tests.access.callers import Caller, Cell, column, person
 from tests.access.forgeries import Forge
-from tests.access.samples import TEAM_MODEL, sample_for
+from tests.access.samples import TEAM_MODEL, TEAM_REPOSITORY, sample_for
 from tests.cloud import TestCloud, eventually
 
 RAG_ADMIN = User("matrix-rag-admin", ("user", "rag-admin"))
@@ -144,12 +144,31 @@ def team_model(cloud: TestCloud) -> Iterator[None]:
     )
 
 
+@pytest.fixture(scope="module")
+def team_repository(cloud: TestCloud) -> Iterator[None]:
+    """A repository that only the group team-a may see. It names no embedding model, and so has no collection."""
+    body = {"repositoryId": TEAM_REPOSITORY, "type": "pgvector", "rdsConfig": {}, "allowedGroups": ["team-a"]}
+    created = cloud.call("POST", "/api/repository", body=body)
+    assert created.status == 201, created
+    place = f"/api/repository/{TEAM_REPOSITORY}"
+    eventually(
+        f"{TEAM_REPOSITORY} ready",
+        lambda: cloud.call("GET", place).body["status"] == "CREATE_COMPLETE",
+        within=90,
+    )
+    yield
+    assert cloud.call("DELETE", place).status == 200
+    eventually(f"{TEAM_REPOSITORY} gone", lambda: cloud.call("GET", place).status == 404, within=90)
+
+
 def test_the_deployed_routes_are_those_of_the_policy(cloud: TestCloud) -> None:
     """The gateway holds its own routes against the policy when it starts (lisa_gateway.gateway)."""
     assert deployed_routes(cloud) == {(rule.method, rule.path) for rule in RULES if rule.door == "api"}
 
 
-def test_every_caller_gets_what_the_policy_says(cloud: TestCloud, callers: Callers, team_model: None) -> None:
+def test_every_caller_gets_what_the_policy_says(
+    cloud: TestCloud, callers: Callers, team_model: None, team_repository: None
+) -> None:
     # Given everything that is deployed behind the front door, with a harmless call of it
     rules = [Rule("api", method, path, who_of(method, path)) for method, path in deployed_routes(cloud)]
     rules += [rule for rule in RULES if rule.door == "gateway" and rule.path != "/metrics"]

@@ -2,10 +2,13 @@
 
 import base64
 import binascii
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from lisa.errors import InvalidRequest
 
 MAX_PAGE = 100
+Item = TypeVar("Item")
 _LONGEST_KEY = 256  # characters: what is longer than DynamoDB's 1,024 bytes can be no key of ours
 
 
@@ -31,3 +34,15 @@ def key_of(token: str | None) -> str | None:
     if not 0 < len(key) <= _LONGEST_KEY:
         raise InvalidRequest("nextToken is not one that a page gave.", field="nextToken")
     return key
+
+
+def page_of(
+    items: Sequence[Item], key: Callable[[Item], str], *, size: int | None, token: str | None
+) -> tuple[Sequence[Item], str | None]:
+    """A page of what is all in memory, in the order of `key`, and the next one's token; without a size, all."""
+    check_size(size)
+    after = key_of(token)
+    left = [item for item in sorted(items, key=key) if after is None or key(item) > after]
+    if size is None or len(left) <= size:
+        return left, None
+    return left[:size], next_token(key(left[size - 1]))

@@ -46,6 +46,11 @@ class Settings(BaseModel):
     usage_retention_days: int = 395
     limits_table: str = ""
     repositories_table: str = ""
+    repository_create_state_machine_arn: str = ""
+    repository_update_state_machine_arn: str = ""
+    repository_delete_state_machine_arn: str = ""
+    collection_create_state_machine_arn: str = ""
+    collection_delete_state_machine_arn: str = ""
     documents_table: str = ""
     documents_bucket: str = ""
     max_document_bytes: int = 52_428_800

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lisa_local import weights
+from lisa_local.bringup.management import ManagementApi, expect, wait
 from lisa_local.cloud import Answer, LocalCloud
 from lisa_local.config import MODEL_IMAGE
 from lisa_local.console import Problem
@@ -145,46 +145,30 @@ def _site_packages() -> Path:
     return found
 
 
-class ModelsApi:
-    """The management API as an administrator's client sees it."""
-
-    def __init__(self, cloud: LocalCloud, token: str) -> None:
-        self._cloud = cloud
-        self._token = token
+class ModelsApi(ManagementApi):
+    """The management API, as far as models go."""
 
     def list(self) -> list[dict[str, Any]]:
-        return list(_expect(self._call("GET", "/api/models"), 200).body["models"])
+        return list(expect(self.call("GET", "/api/models"), 200).body["models"])
 
     def get(self, model_id: str) -> dict[str, Any] | None:
-        answer = self._call("GET", f"/api/models/{model_id}")
-        return None if answer.status == 404 else dict(_expect(answer, 200).body["model"])
+        answer = self.call("GET", f"/api/models/{model_id}")
+        return None if answer.status == 404 else dict(expect(answer, 200).body["model"])
 
     def create(self, definition: dict[str, Any]) -> bool:
         """Create a model; False when there is one of this id."""
-        answer = self._call("POST", "/api/models", definition)
+        answer = self.call("POST", "/api/models", definition)
         if answer.status == 409:
             return False
-        _expect(answer, 200, 201)
+        expect(answer, 200, 201)
         return True
 
     def delete(self, model_id: str) -> None:
-        _expect(self._call("DELETE", f"/api/models/{model_id}"), 200, 202, 204, 404)
+        expect(self.call("DELETE", f"/api/models/{model_id}"), 200, 202, 204, 404)
 
     def answers(self, model: SeedModel) -> Answer:
         path, body = model.trial()
-        return self._call("POST", path, body)
-
-    def _call(self, method: str, path: str, body: Any = None) -> Answer:
-        try:
-            return self._cloud.call(method, path, token=self._token, body=body)
-        except OSError as error:
-            return Answer(503, {"message": f"nothing answers at {self._cloud.config.url} ({error})"})
-
-
-def _expect(answer: Answer, *statuses: int) -> Answer:
-    if answer.status not in statuses:
-        raise Problem(f"The management API answered {answer.status}: {answer.message} (lisa logs emulator).")
-    return answer
+        return self.call("POST", path, body)
 
 
 def define(api: ModelsApi, model: SeedModel) -> bool:
@@ -195,7 +179,7 @@ def define(api: ModelsApi, model: SeedModel) -> bool:
     if stored is None or stored["status"] in {"Failed", "Deleting"}:
         if stored is not None and stored["status"] == "Failed":
             api.delete(model.model_id)
-        _wait(
+        wait(
             lambda: api.get(model.model_id) is None,
             f"{model.model_id} is still being deleted",
             IN_SERVICE_SECONDS,
@@ -221,25 +205,16 @@ def wait_in_service(api: ModelsApi, model: SeedModel) -> None:
             )
         return bool(stored["status"] == "InService")
 
-    _wait(in_service, f"{model.model_id} is not in service", IN_SERVICE_SECONDS)
+    wait(in_service, f"{model.model_id} is not in service", IN_SERVICE_SECONDS)
     last: list[Answer] = []
 
     def answers() -> bool:
         last[:] = [api.answers(model)]
         return last[0].status == 200
 
-    _wait(
+    wait(
         answers,
         f"{model.model_id} is in service and does not answer",
         ANSWER_SECONDS,
         lambda: last[0].message,
     )
-
-
-def _wait(condition: Any, otherwise: str, seconds: float, detail: Any = lambda: "") -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            remark = detail()
-            raise Problem(f"{otherwise} after {seconds:.0f} s{': ' + remark if remark else ''} (lisa logs).")
-        time.sleep(0.25)

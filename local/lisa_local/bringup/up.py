@@ -7,8 +7,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from lisa_local import processes
-from lisa_local.bringup import checks, models
+from lisa_local.bringup import checks, models, repositories
 from lisa_local.bringup.deploy import Deployment
+from lisa_local.bringup.management import ManagementApi
 from lisa_local.bringup.users import USERS, Directory
 from lisa_local.cloud import LocalCloud
 from lisa_local.component import ComponentError, write_private
@@ -43,6 +44,8 @@ def up(home: Home, steps: Steps) -> None:
     with steps.step("gateway ready"):
         _wait_for_gateway(cloud)
     _host_models(cloud, steps)
+    with steps.step("repository default"):
+        repositories.set_up(ManagementApi(cloud, Directory(cloud).token("admin")))
     print(welcome(config, home, steps.total()), flush=True)
 
 
@@ -101,6 +104,8 @@ def _write_env(cloud: LocalCloud) -> None:
         "LISA_SERVE_URL": f"{cloud.config.url}/v1",
         **cloud.environment(),
     }
+    if cloud.home.deployment.exists():
+        values["LISA_DOCUMENTS_BUCKET"] = cloud.output("DocumentsBucket")
     write_private(cloud.home.env, "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items()))
 
 
@@ -112,6 +117,7 @@ def _deploy(cloud: LocalCloud, steps: Steps) -> None:
     with steps.step("sam deploy"):
         deployment.deploy()
         deployment.write_outputs()
+    _write_env(cloud)
 
 
 def _wait_for_gateway(cloud: LocalCloud) -> None:
@@ -155,6 +161,7 @@ def welcome(config: Config, home: Home, seconds: float) -> str:
     except ValueError:
         shown = lisa
     names = ", ".join(user.name for user in USERS)
+    drop = f"{shown} documents push FILE"
     return f"""
 LISA is ready after {seconds:.1f} s.
 
@@ -167,6 +174,8 @@ A first chat:
 
   export OPENAI_BASE_URL={config.url}/v1 OPENAI_API_KEY=$({shown} token)
   {shown.parent}/python -c "from openai import OpenAI; print(OpenAI().chat.completions.create(model='smollm2-135m', messages=[{{'role':'user','content':'Say hello'}}]).choices[0].message.content)"
+
+A document to be searched (docs/retrieval.md): {drop}
 
   {shown} status | logs | down    what runs, what it says, stop it (the data stays)
 """  # noqa: E501 - a command to be copied

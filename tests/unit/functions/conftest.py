@@ -19,8 +19,14 @@ USAGE_TABLE = "usage"
 TOKENS_TABLE = "tokens"
 LIMITS_TABLE = "limits"
 AUDIT_TABLE = "audit"
+REPOSITORIES_TABLE = "repositories"
+DOCUMENTS_TABLE = "documents"
 BUCKET = "weights"
 STATES_ROLE = "arn:aws:iam::123456789012:role/states"
+MACHINES = (
+    "create", "delete", "repository_create", "repository_update", "repository_delete", "collection_create",
+    "collection_delete",
+)  # fmt: skip
 WAIT = json.dumps({"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 600, "End": True}}})
 
 
@@ -37,9 +43,9 @@ class Context:
         return 30_000
 
 
-def create_audit_table(name: str) -> None:
+def create_indexed_table(resource: str, name: str) -> None:
     """As stacks/data.yaml declares it."""
-    declared = load_template(ROOT / "stacks" / "data.yaml")["Resources"]["AuditTable"]["Properties"]
+    declared = load_template(ROOT / "stacks" / "data.yaml")["Resources"][resource]["Properties"]
     keys = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
     clients.dynamodb().create_table(TableName=name, **{key: declared[key] for key in keys})
 
@@ -50,13 +56,16 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with mock_aws():
-        for table in (TABLE, USAGE_TABLE, TOKENS_TABLE, LIMITS_TABLE):
+        for table in (TABLE, USAGE_TABLE, TOKENS_TABLE, LIMITS_TABLE, REPOSITORIES_TABLE):
             create_table(clients.dynamodb(), table)
-        create_audit_table(AUDIT_TABLE)
+        create_indexed_table("AuditTable", AUDIT_TABLE)
+        create_indexed_table("DocumentsTable", DOCUMENTS_TABLE)
+        # The embedding model of these tests; nobody listens at the gateway's address.
+        monkeypatch.setattr("lisa.rag.embedding.Embedder.dimensions", lambda self, model: 384)
         clients.s3().create_bucket(Bucket=BUCKET)
         clients.events().create_event_bus(Name="lisa")
         states = clients.step_functions()
-        for name in ("create", "delete"):
+        for name in MACHINES:
             machine = states.create_state_machine(name=name, definition=WAIT, roleArn=STATES_ROLE)
             monkeypatch.setenv(f"LISA_{name.upper()}_STATE_MACHINE_ARN", machine["stateMachineArn"])
         for name, value in {
@@ -68,6 +77,11 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             "LIMITS_TABLE": LIMITS_TABLE,
             "AUDIT_TABLE": AUDIT_TABLE,
             "WEIGHTS_BUCKET": BUCKET,
+            "REPOSITORIES_TABLE": REPOSITORIES_TABLE,
+            "DOCUMENTS_TABLE": DOCUMENTS_TABLE,
+            "DOCUMENTS_BUCKET": "documents",
+            "GATEWAY_URL": "http://127.0.0.1:9",
+            "SERVICE_KEY_SECRET": "service-key",
             "EVENT_BUS": "lisa",
             "CLUSTER": "lisa",
             "MODELS_URL": "http://127.0.0.1:9",

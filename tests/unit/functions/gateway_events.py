@@ -21,7 +21,8 @@ def deployed() -> dict[tuple[str, str], str]:
         for method in METHODS:
             if method in methods:
                 uri = methods[method]["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
-                name = uri.rpartition("${")[2].removesuffix(".Arn}/invocations")
+                # A function of another stack comes as a parameter of this name.
+                name = uri.rpartition("${")[2].removesuffix("}/invocations").removesuffix("Arn").rstrip(".")
                 found[method.upper(), path] = "".join(
                     "_" + letter.lower() if letter.isupper() else letter for letter in name
                 ).strip("_")
@@ -48,6 +49,7 @@ class Api:
             "user": user,
             "groups": json.dumps(groups),
             "isAdmin": "true" if "admin" in groups else "false",
+            "isRagAdmin": "true" if "rag-admin" in groups else "false",
             "expiresAt": "4000000000",
         }
 

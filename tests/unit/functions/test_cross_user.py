@@ -1,5 +1,6 @@
 """What belongs to one user, tried by another: every verb, by its very id, however it is written."""
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -32,12 +33,35 @@ def an_api_token(admin: Api, alice: Api) -> str:
     return str(body["tokenUUID"])
 
 
-OBJECTS: dict[str, Callable[[Api, Api], str]] = {
+def a_repository(admin: Api, alice: Api) -> tuple[str, ...]:
+    """Of a group that alice is in, and the others are not."""
+    body = {"repositoryId": "of-team-a", "type": "pgvector", "allowedGroups": ["team-a"]}
+    assert admin.call("POST", "/api/repository", body)[0] == 201
+    return ("of-team-a",)
+
+
+def a_collection(admin: Api, alice: Api) -> tuple[str, ...]:
+    """Alice's own, in a repository for everyone."""
+    body = external(modelId="mini", modelType="embedding")
+    assert admin.call("POST", "/api/models", body)[0] == 201
+    assert admin.call("POST", "/api/repository", {"repositoryId": "for-all", "type": "pgvector"})[0] == 201
+    status, body = alice.call(
+        "POST", "/api/repository/for-all/collection", {"name": "hers", "embeddingModel": "mini"}
+    )
+    assert status == 201, body
+    return ("for-all", str(body["collectionId"]))
+
+
+OBJECTS: dict[str, Callable[[Api, Api], str | tuple[str, ...]]] = {
     "/api/models/{modelId}": a_model,
     "/api/metrics/users/{userId}": usage,
     "/api/api-tokens/{id}": an_api_token,
+    "/api/repository/{repositoryId}": a_repository,
+    "/api/repository/{repositoryId}/collection": a_repository,
+    "/api/repository/{repositoryId}/collections": a_repository,
+    "/api/repository/{repositoryId}/collection/{collectionId}": a_collection,
 }
-"""For each path that names an object, how alice gets one; the answer is its id."""
+"""For each path that names an object, how alice gets one; the answer is its id, behind those that it lies under."""
 
 NAMED = sorted(
     {
@@ -51,6 +75,15 @@ NAMED = sorted(
     }
 )
 """What is for administrators alone is nobody's own; the access matrix tries it."""
+
+
+def around(path: str, ids: str | tuple[str, ...]) -> tuple[str, str, str]:
+    """What stands before the last id in the path, that id, and what stands behind it."""
+    *parents, identifier = (ids,) if isinstance(ids, str) else ids
+    for parent in parents:
+        path = re.sub(r"\{\w+\}", parent, path, count=1)
+    before, _, rest = re.split(r"(\{\w+\})", path)
+    return before, identifier, rest
 
 
 @pytest.fixture
@@ -92,9 +125,7 @@ def test_every_path_that_names_an_object_is_tried():
 def test_what_is_somebody_elses_is_not_there(people, path, other):
     # Given an object of alice's
     alice = people("alice", ["user", "team-a"])
-    identifier = OBJECTS[path](people("admin", ["admin"]), alice)
-    place = path[: path.index("{")]
-    rest = path[path.index("}") + 1 :]
+    place, identifier, rest = around(path, OBJECTS[path](people("admin", ["admin"]), alice))
     shown = alice.call("GET", place + identifier + rest)
     assert shown[0] == 200
     before = everything()
@@ -107,8 +138,11 @@ def test_what_is_somebody_elses_is_not_there(people, path, other):
             for body in (None, {}, {"name": "x"}):
                 status, answer = stranger.call(method, place + name + rest, body)
 
-                # Then it is not there; only what administrators alone may do says so
-                expected = {403, 404} if rules and rules[0].who is Who.ADMIN else {404}
+                # Then it is not there; only what administrators alone may do says so, and a body that could be
+                # for no object at all
+                expected = {403, 404} if rules and rules[0].who is not Who.USER else {404}
+                if method in ("POST", "PUT") and body != {"name": "x"}:
+                    expected = expected | {400}
                 assert status in expected, (method, name, body, status, answer)
                 assert {"message", "code", "requestId"} <= set(answer)
 
@@ -120,8 +154,8 @@ def test_what_is_somebody_elses_is_not_there(people, path, other):
 @pytest.mark.parametrize("path", NAMED)
 def test_an_answer_does_not_tell_what_is_hidden_from_what_is_not_there(people, path):
     # Given an object of alice's
-    identifier = OBJECTS[path](people("admin", ["admin"]), people("alice", ["user", "team-a"]))
-    place, rest = path[: path.index("{")], path[path.index("}") + 1 :]
+    ids = OBJECTS[path](people("admin", ["admin"]), people("alice", ["user", "team-a"]))
+    place, identifier, rest = around(path, ids)
 
     # When bob asks for it, and for one that nobody has
     bob = people("bob", OTHERS["bob"])

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.functions.samples import FUNCTIONS, ROOT
 from tests.unit.templates.application import load, walk
 
-WITH_FUNCTIONS = ("models", "api", "usage", "limits", "audit", "rag")
+WITH_FUNCTIONS = ("models", "api", "usage", "limits", "audit", "rag", "repositories", "repositories_api")
 TEMPLATES = {name: load(ROOT / "stacks" / f"{name}.yaml") for name in ("data", *WITH_FUNCTIONS)}
 MODELS = TEMPLATES["models"]["Resources"]
 
@@ -160,7 +160,10 @@ def test_the_probe_is_in_the_network_on_aws_and_may_do_nothing_else():
     assert otherwise == {"Ref": "AWS::NoValue"}
     others = [name for name, resource in functions() if "VpcConfig" in resource["Properties"]]
     # Beside it those that speak to the gateway or to a store of chunks.
-    assert others == ["ModelProbe", "DocumentEmbed", "DocumentStore"]
+    assert others == [
+        "ModelProbe", "DocumentEmbed", "DocumentStore", "RepositoryConnect", "CollectionIndex", "RepositoriesApi",
+        "CollectionsApi",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -234,13 +237,14 @@ def test_whoever_serves_writes_or_checks_tokens_may_tell_the_audit_log_and_say_n
     api = TEMPLATES["api"]["Resources"]
     paths = api["Api"]["Properties"]["DefinitionBody"]["paths"]
     writing = {
-        re.search(r"\$\{(\w+)\.Arn\}", json.dumps(operation))[1]
+        re.search(r"\$\{(\w+?)\.?Arn\}/invocations", json.dumps(operation))[1]
         for methods in paths.values()
         for method, operation in methods.items()
         if method in ("post", "put", "patch", "delete")
     }
+    known = dict(functions())
     for name in {*writing, "ApiAuthorizer"}:
-        (told,) = [s for s in statements(api[name]) if "events:PutEvents" in actions(s)]
+        (told,) = [s for s in statements(known[name]) if "events:PutEvents" in actions(s)]
         assert told["Resource"] == {"Ref": "EventBusArn"}, name
         assert told["Condition"] == {"StringEqualsIfExists": {"events:source": "lisa.audit"}}, name
     assert api_bus() == {"Ref": "EventBus"}

@@ -14,15 +14,19 @@ BY_NAME = pytest.mark.parametrize("path", MACHINES, ids=lambda path: path.name.s
 ENDS = {"Succeed", "Fail"}
 RESOURCES = {
     name: resource
-    for stack in ("models", "rag")
+    for stack in ("models", "rag", "repositories")
     for name, resource in load(ROOT / "stacks" / f"{stack}.yaml")["Resources"].items()
 }
 # What each kind of workflow hands on to its steps: which wish it is about, and what a step may need beside.
 WISHES = {
     "model": {"modelId.$", "generation.$", "attempt.$"},
+    "repository": {"repositoryId.$", "collectionId.$", "version.$", "attempt.$"},
+    "collection": {"repositoryId.$", "collectionId.$", "version.$", "attempt.$"},
 }
 BESIDE = {
     "model": {"routeState", "path.$", "route.$", "asked.$", "status", "reason.$"},
+    "repository": {"tries.$", "asked.$", "status", "reason.$"},
+    "collection": {"tries.$", "desired", "status", "reason.$"},
 }
 # A function that reads or stores a long file, or embeds a batch, takes longer than others.
 LONGEST = {"document": 600}

@@ -56,6 +56,7 @@ def test_every_rule_admits_exactly_whom_it_names():
     admitted = {
         Who.PUBLIC: {None, "alice", "admin"},
         Who.USER: {"alice", "admin"},
+        Who.RAG_ADMIN: {"admin"},
         Who.ADMIN: {"admin"},
     }
     for rule in RULES:

@@ -13,6 +13,14 @@ from tests.unit.templates.application import TEMPLATES, Stack, walk
 
 WORKFLOWS = "workflow ModelCreate", "workflow ModelDelete"
 
+REPOSITORY_WORKFLOWS = {
+    f"workflow {name}"
+    for name in (
+        "RepositoryCreate", "RepositoryUpdate", "RepositoryDelete", "CollectionCreate", "CollectionDelete",
+    )
+}  # fmt: skip
+REPOSITORY_ROUTES = {"apigateway.amazonaws.com /*/*/api/repository*", "the routes of Api"}
+
 INVOKERS: dict[str, set[str]] = {
     # Behind API Gateway; who may call a route is the policy's.
     "ApiAuthorizer": {"apigateway.amazonaws.com /authorizers/*", "the routes of Api"},
@@ -26,8 +34,10 @@ INVOKERS: dict[str, set[str]] = {
         "the routes of Api",
     },
     "AuditApi": {"apigateway.amazonaws.com /*/*/api/audit", "the routes of Api"},
-    # Behind API Gateway too, which another stack says; and the gateway's role may ask it (lisa.rag.wire).
-    "RagSearch": set(),
+    # The gateway may ask it too (lisa.rag.wire).
+    "RagSearch": {"apigateway.amazonaws.com /*/GET/api/repository/*/similaritySearch*", "the routes of Api"},
+    "RepositoriesApi": REPOSITORY_ROUTES,
+    "CollectionsApi": REPOSITORY_ROUTES,
     # By what happens.
     "AuditRecord": {"AWS::Lambda::EventSourceMapping AuditRecordSource"},
     "LimitAlert": {"DynamoDB LimitsTableStreamArn"},
@@ -44,12 +54,19 @@ INVOKERS: dict[str, set[str]] = {
     "ModelAwaitGateways": {*WORKFLOWS},
     "ModelDeleteStack": {*WORKFLOWS},
     "ModelRecord": {*WORKFLOWS},
+    # And of those that RepositoryDispatch alone starts.
+    "RepositoryDispatch": {"DynamoDB RepositoriesTableStreamArn"},
+    "RepositoryReconcile": {"ScheduleV2 rate(1 minute)"},
+    "RepositoryConnect": {"workflow RepositoryCreate", "workflow RepositoryUpdate"},
+    "RepositoryEmpty": {"workflow RepositoryDelete"},
+    "CollectionIndex": {"workflow CollectionCreate", "workflow CollectionDelete"},
+    "RepositoryRecord": REPOSITORY_WORKFLOWS,
     # At deployment.
     "ImageBuild": {"Custom::Image", "EventBridgeRule aws.codebuild"},
 }
 """Each function with all that may start it. A new way in belongs here, with a thought about who can cause it."""
 
-STARTERS = {"ModelDispatch"}
+STARTERS = {"ModelDispatch", "RepositoryDispatch"}
 """The functions that may start an execution of a workflow; the reconciler has the table's stream start them again."""
 
 _WATCHERS = re.compile(r"AWS::CloudWatch::|AWS::Logs::")
@@ -85,10 +102,12 @@ def mentions(node: Any, name: str) -> bool:
 def invokers(stack: Stack, name: str, resource: dict[str, Any]) -> set[str]:
     own = resource["Properties"].get("Events", {}).values()
     found = {f"{event['Type']} {source_of(event['Properties'])}" for event in own}
-    for other, candidate in stack.resources.items():
+    candidates = [(other, candidate, name) for other, candidate in stack.resources.items() if other != name]
+    candidates += elsewhere(stack, name)
+    for other, candidate, known_as in candidates:
         kind = candidate["Type"]
         # A function that has another's name in its environment can do nothing with it but by its role.
-        if other == name or _WATCHERS.match(kind) or not mentions(candidate, name):
+        if _WATCHERS.match(kind) or not mentions(candidate, known_as):
             continue
         if kind == "AWS::Lambda::Permission":
             assert candidate["Properties"]["Action"] == "lambda:InvokeFunction"
@@ -103,6 +122,16 @@ def invokers(stack: Stack, name: str, resource: dict[str, Any]) -> set[str]:
         else:
             found.add(f"{kind} {other}")
     return found
+
+
+def elsewhere(stack: Stack, name: str) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Resources of other stacks that are given the function by an output: they know it by the output's name."""
+    for output, content in stack.template.get("Outputs", {}).items():
+        if not mentions(content, name):
+            continue
+        for other in map(Stack, TEMPLATES):
+            if other.path != stack.path and output in other.template.get("Parameters", {}):
+                yield from ((key, each, output) for key, each in other.resources.items())
 
 
 def source_of(properties: dict[str, Any]) -> str:
@@ -153,7 +182,13 @@ def test_one_function_starts_workflows_and_no_function_starts_another() -> None:
             if "lambda:InvokeFunction" in actions:
                 invoking.add(name)
     assert starting == STARTERS
-    assert invoking == {"ModelCreate", "ModelDelete"}
+    machines = {
+        name
+        for stack in map(Stack, TEMPLATES)
+        for name, resource in stack.resources.items()
+        if resource["Type"] == "AWS::Serverless::StateMachine"
+    }
+    assert invoking == machines
 
 
 def test_templates_hold_no_event_source_beside_the_functions() -> None:

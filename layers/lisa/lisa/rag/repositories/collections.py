@@ -1,5 +1,6 @@
 """What people may do with collections. Writes only say what is wanted; the table's stream starts the work."""
 
+import json
 import time
 import uuid
 from collections.abc import Callable
@@ -9,11 +10,29 @@ from typing import Any
 from lisa.errors import Conflict, Forbidden, InvalidRequest
 from lisa.identity.principal import Principal
 from lisa.rag.access import may_change_collection, may_create_collection
-from lisa.rag.records import Chunking, Collection, CollectionStatus, Repository, RepositoryStatus
+from lisa.rag.documents.stores import Stores
+from lisa.rag.records import (
+    Chunking,
+    Collection,
+    CollectionStatus,
+    JobStatus,
+    Repository,
+    RepositoryStatus,
+)
 from lisa.rag.repositories.definitions import chunking_of, collection_answer, custom_fields_of
+from lisa.rag.repositories.deletion import deletion_job
 from lisa.rag.repositories.embedding_models import EmbeddingModels
+from lisa.rag.repositories.listing import listed
 from lisa.rag.repositories.lookup import Lookup
-from lisa.rag.repositories.schema import CollectionAnswer, CreateCollection, UpdateCollection
+from lisa.rag.repositories.schema import (
+    CollectionAnswer,
+    CollectionDeletion,
+    CollectionQuery,
+    CollectionsAnswer,
+    CreateCollection,
+    DeletionSummary,
+    UpdateCollection,
+)
 from lisa.rag.repositories.store import RepositoryStore
 
 _STATUSES = {"ACTIVE": CollectionStatus.ACTIVE, "ARCHIVED": CollectionStatus.ARCHIVED}
@@ -21,16 +40,22 @@ _DELETING = frozenset({CollectionStatus.DELETE_IN_PROGRESS, CollectionStatus.DEL
 
 
 class CollectionService:
+    """`documents_bucket` is the drop folder: documents from elsewhere are not LISA's to delete."""
+
     def __init__(
         self,
         store: RepositoryStore,
         models: EmbeddingModels,
+        documents: Stores,
+        documents_bucket: str,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._lookup = Lookup(store)
         self._models = models
+        self._documents = documents
+        self._documents_bucket = documents_bucket
         self._clock = clock
 
     def create(self, principal: Principal, repository_id: str, request: CreateCollection) -> CollectionAnswer:
@@ -80,7 +105,37 @@ class CollectionService:
 
     def get(self, principal: Principal, repository_id: str, name: str) -> CollectionAnswer:
         """By id, name or embedding model. Raises NotFound also for what the caller may not see."""
-        return collection_answer(*self._lookup.collection(principal, repository_id, name))
+        repository, found = self._lookup.collection(principal, repository_id, name)
+        count = self._documents.documents.count(repository.id, found.id)
+        return collection_answer(repository, found).model_copy(
+            update={
+                "document_count": count.documents,
+                "chunk_count": count.chunks,
+                "size_bytes": count.bytes,
+            }
+        )
+
+    def visible(
+        self, principal: Principal, query: CollectionQuery, *, repository_id: str | None = None
+    ) -> CollectionsAnswer:
+        """The collections of one repository, or of all, that the caller sees.
+
+        Raises NotFound for a repository that the caller may not see, InvalidRequest naming what the query has wrong.
+        """
+        if repository_id is None:
+            repositories = self._lookup.repositories(principal)
+        else:
+            repositories = [self._lookup.repository(principal, repository_id)]
+        found = [
+            (repository, collection)
+            for repository in repositories
+            for collection in self._lookup.collections(principal, repository)
+        ]
+        answer = listed(found, query)
+        if repository_id is None and answer.last_evaluated_key:
+            # Upstream's page key of this list is a text, that of the other one an object.
+            return answer.model_copy(update={"last_evaluated_key": json.dumps(answer.last_evaluated_key)})
+        return answer
 
     def update(
         self, principal: Principal, repository_id: str, name: str, request: UpdateCollection
@@ -122,24 +177,46 @@ class CollectionService:
             raise _changed(old)
         return collection_answer(repository, new)
 
-    def want_absent(self, principal: Principal, repository_id: str, name: str) -> Collection:
+    def delete(self, principal: Principal, repository_id: str, name: str) -> CollectionDeletion:
         """Wishes a collection away with its documents; of the default one only the documents go.
 
         Asking again changes nothing. Raises NotFound, Forbidden, Conflict when the row changes under our hands.
         """
-        _, old = self._changeable(principal, repository_id, name)
-        if old.status is CollectionStatus.DELETE_IN_PROGRESS:
-            return old
-        new = replace(
-            old,
-            status=CollectionStatus.DELETE_IN_PROGRESS,
-            reason="",
-            updated_at=int(self._clock() * 1000),
-            version=old.version + 1,
+        repository, old = self._changeable(principal, repository_id, name)
+        going = old
+        if old.status is not CollectionStatus.DELETE_IN_PROGRESS:
+            going = replace(
+                old,
+                status=CollectionStatus.DELETE_IN_PROGRESS,
+                reason="",
+                updated_at=int(self._clock() * 1000),
+                version=old.version + 1,
+            )
+            # The job is there before its workflow can be.
+            self._documents.jobs.put([deletion_job(going, principal.user)])
+            if not self._store.change(old, going):
+                raise _changed(old)
+        return CollectionDeletion(
+            job_id=deletion_job(going, principal.user).id,
+            deletion_type="partial" if going.is_default else "full",
+            status=str(JobStatus.DELETE_PENDING),
+            summary=self._summary(repository, going),
         )
-        if not self._store.change(old, new):
-            raise _changed(old)
-        return new
+
+    def _summary(self, repository: Repository, collection: Collection) -> DeletionSummary:
+        """How many of its documents lie in the drop folder, and how many in buckets of others."""
+        total = self._documents.documents.count(repository.id, collection.id).documents
+        elsewhere = 0
+        if any(pipeline.collection_id == collection.id for pipeline in repository.pipelines):
+            kept, _ = self._documents.documents.of_collection(repository.id, collection.id)
+            ours = f"s3://{self._documents_bucket}/"
+            elsewhere = sum(not each.document.source.startswith(ours) for each in kept)
+        return DeletionSummary(
+            lisa_managed_documents=max(0, total - elsewhere),
+            user_managed_documents=elsewhere,
+            action="Documents are removed from the collection; files in the drop folder are deleted, files in other "
+            "buckets stay.",
+        )
 
     def _changeable(
         self, principal: Principal, repository_id: str, name: str

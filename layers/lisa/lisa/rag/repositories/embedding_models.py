@@ -6,6 +6,7 @@ from lisa.errors import InvalidRequest
 from lisa.identity.principal import Principal
 from lisa.models.service import may_see
 from lisa.models.store import ModelStore
+from lisa.rag.embedding import embedder
 from lisa.rag.records import StoreType
 
 # The longest vectors that can be indexed: pgvector's halfvec under HNSW, Lucene's under OpenSearch.
@@ -56,3 +57,10 @@ class EmbeddingModels:
                 field=field,
             )
         return found
+
+
+class Gateway:
+    """The models behind the gateway, which is looked for when the first is asked."""
+
+    def dimensions(self, model: str) -> int:
+        return embedder().dimensions(model)

@@ -196,7 +196,32 @@ class CollectionAnswer(_Part):
     status: str
     status_reason: str | None = None
     default: bool
+    document_count: int | None = Field(default=None, description="When one collection is asked for")
+    chunk_count: int | None = None
+    size_bytes: int | None = Field(default=None, description="Of the documents' files")
     pipelines: list[PipelineDefinition] = Field(default_factory=list)
+
+
+class CollectionQuery(BaseModel):
+    """What of a list of collections is asked for; upstream's server and its clients differ in some words."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, extra="ignore"
+    )
+
+    page: Annotated[int, Field(ge=1)] | None = None
+    page_size: int | None = Field(default=None, description="1-100; without it, all")
+    sort_by: str | None = Field(default=None, description="createdAt, updatedAt or name")
+    sort_order: str | None = Field(default=None, description="asc or desc")
+    filter_text: str | None = Field(default=None, description="In the name or the description")
+    filter: str | None = Field(default=None, description="The same as filterText")
+    status_filter: str | None = Field(default=None, description="A status, in letters of any case")
+    status: str | None = Field(default=None, description="The same as statusFilter")
+    last_evaluated_key: str | None = Field(default=None, description="From the page before, as JSON")
+    last_evaluated_key_collection_id: str | None = Field(
+        default=None, description="Or only its collectionId, within one repository"
+    )
+    next_token: str | None = Field(default=None, description="From the page before")
 
 
 class Pagination(_Part):
@@ -209,6 +234,7 @@ class CollectionsAnswer(_Part):
     collections: list[CollectionAnswer]
     pagination: Pagination
     last_evaluated_key: dict[str, str] | str | None
+    next_token: str | None
     has_next_page: bool
     has_previous_page: bool
 
@@ -220,6 +246,8 @@ class DeletionSummary(_Part):
 
 
 class CollectionDeletion(_Part):
+    """`partial` leaves the default collection, empty."""
+
     job_id: str
     deletion_type: Literal["full", "partial"]
     status: str
@@ -227,7 +255,5 @@ class CollectionDeletion(_Part):
 
 
 class RepositoryDeletion(_Part):
-    """Upstream's words; `executionArn` says which wish is being fulfilled."""
-
     status: str = "success"
-    execution_arn: str
+    execution_arn: str = Field(description="Names the wish that is being fulfilled")
