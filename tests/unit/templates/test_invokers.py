@@ -62,6 +62,7 @@ INVOKERS: dict[str, set[str]] = {
     "CollectionIndex": {"workflow CollectionCreate", "workflow CollectionDelete"},
     "RepositoryRecord": REPOSITORY_WORKFLOWS,
     # At deployment.
+    "DatabasePrepare": {"Custom::Database"},
     "ImageBuild": {"Custom::Image", "EventBridgeRule aws.codebuild"},
 }
 """Each function with all that may start it. A new way in belongs here, with a thought about who can cause it."""

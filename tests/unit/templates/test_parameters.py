@@ -129,6 +129,7 @@ def test_parameters_that_go_together_are_taken(parameters: dict[str, str]) -> No
         ),
         (IMAGES | {"PgvectorStore": "existing"}, "PgvectorHost"),
         (IMAGES | {"PgvectorHost": "db.example.com"}, "PgvectorStore"),
+        (IMAGES | {"PgvectorStore": "none", "PgvectorPassword": "12345678"}, "PgvectorStore"),
         (IMAGES | {"OpenSearchStore": "existing"}, "OpenSearchUrl"),
         (IMAGES | {"OpenSearchUrl": "https://search.example.com"}, "OpenSearchStore"),
         (IMAGES | {"OpenSearchStore": "domain", "OpenSearchUrl": "https://a.example.com"}, "OpenSearchStore"),

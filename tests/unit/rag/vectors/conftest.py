@@ -23,15 +23,21 @@ STORES = ["pgvector", "opensearch"]
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
-    """An embedded PostgreSQL as the local cloud runs it, and retrieval's own user of it."""
+def postgres_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An embedded PostgreSQL as the local cloud runs it; its credentials lie in this folder."""
     cloud = Cloud(tmp_path_factory.mktemp("pg"))
     cloud.write_config()
     try:
         cloud.start("postgres")
-        yield address_of(cloud.home)
+        yield cloud.home
     finally:
         cloud.close()
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_home: Path) -> Address:
+    """Signing in to it as retrieval's own user."""
+    return address_of(postgres_home)
 
 
 def address_of(home: Path) -> Address:

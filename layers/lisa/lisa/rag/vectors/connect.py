@@ -121,11 +121,11 @@ def _pgvector(connection: Connection, settings: Settings) -> VectorStore:
 
 def _password(connection: Connection) -> Callable[[], str]:
     if connection.secret_id:
-        return partial(_secret, connection.secret_id)
+        return partial(secret_password, connection.secret_id)
     return partial(_token, connection)
 
 
-def _secret(secret_id: str) -> str:
+def secret_password(secret_id: str) -> str:
     """Read each time somebody signs in, which is seldom: it may have been rotated."""
     content = aws.secrets_manager().get_secret_value(SecretId=secret_id)["SecretString"]
     try:

@@ -146,9 +146,9 @@ def migrate(connection: Connection) -> None:
 
 
 def _version(cursor: Cursor) -> int | None:
-    cursor.execute("SELECT to_regclass(%s)", [f"{SCHEMA}.version"])
-    found = cursor.fetchone()
-    if found is None or found[0] is None:
+    # Not to_regclass: it may remember from before we waited for the lock that there was none.
+    cursor.execute("SELECT 1 FROM pg_tables WHERE schemaname = %s AND tablename = 'version'", [SCHEMA])
+    if cursor.fetchone() is None:
         return None
     cursor.execute(sql.SQL("SELECT version FROM {}.version").format(sql.Identifier(SCHEMA)))
     row = cursor.fetchone()
