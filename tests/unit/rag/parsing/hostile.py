@@ -60,16 +60,23 @@ def lying(data: bytes, *, says: int) -> bytes:
     return data.replace(true.to_bytes(4, "little"), says.to_bytes(4, "little"))
 
 
-def pdf(content: bytes, *, objects: tuple[bytes, ...] = ()) -> bytes:
-    """One page with this content, in Helvetica."""
-    parts = (
-        b"<</Type/Catalog/Pages 2 0 R>>",
-        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
-        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>",
-        b"<</Length %d>>stream\n%s\nendstream" % (len(content), content),
-        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
-        *objects,
-    )
+def pdf(*pages: bytes, outline: tuple[bytes, ...] = ()) -> bytes:
+    """Pages with these contents, in Helvetica (`/F`). Objects: 1 catalogue, 2 pages, then of each page the page and
+    its content from 3 on, the font, and `outline`."""
+    count = len(pages)
+    font = 3 + 2 * count
+    kids = b" ".join(b"%d 0 R" % (3 + 2 * number) for number in range(count))
+    parts = [
+        b"<</Type/Catalog/Pages 2 0 R%s>>" % (b"/Outlines %d 0 R" % (font + 1) if outline else b""),
+        b"<</Type/Pages/Kids[%s]/Count %d>>" % (kids, count),
+    ]
+    for number, content in enumerate(pages):
+        parts.append(
+            b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents %d 0 R/Resources<</Font<</F %d 0 R>>>>>>"
+            % (4 + 2 * number, font)
+        )
+        parts.append(b"<</Length %d>>stream\n%s\nendstream" % (len(content), content))
+    parts += [b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>", *outline]
     written = b"%PDF-1.4\n"
     places = []
     for number, part in enumerate(parts, 1):

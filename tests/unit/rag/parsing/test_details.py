@@ -150,3 +150,40 @@ def test_source_code_names_its_language() -> None:
     }
     assert {name: parse(b"words = 1", name).syntax for name in cases} == cases
     assert parse(b"words: 1", "a.yaml").media_type == "application/yaml"
+
+
+def test_an_exponent_stays_in_its_line() -> None:
+    content = b"BT /F 12 Tf 72 700 Td (area x) Tj ET BT /F 8 Tf 105.6 705 Td (2) Tj ET "
+    content += b"BT /F 12 Tf 114 700 Td (plus y) Tj ET"
+    assert parse(hostile.pdf(content), "a.pdf").text == "area x2 plus y"
+
+
+def test_lines_that_run_through_a_document_are_kept_once() -> None:
+    subjects = ["lamps", "wicks", "boats", "tides", "birds", "storms"]
+    lines = [
+        (f"Annual report {number}", f"about {word}", str(number)) for number, word in enumerate(subjects, 1)
+    ]
+    places = [shown((72, 740, head), (72, 600, words), (300, 40, foot)) for head, words, foot in lines]
+    document = parse(hostile.pdf(*places), "a.pdf")
+    assert [document.text[page.start : page.end] for page in document.pages] == [
+        "Annual report 1\n\nabout lamps",
+        *(f"about {word}" for word in subjects[1:]),
+    ]
+    assert [page.number for page in document.pages] == [1, 2, 3, 4, 5, 6]
+
+
+def test_paragraphs_of_a_pdf_are_apart_and_its_lines_are_not() -> None:
+    places = [(72, 700, "one"), (72, 688, "two"), (72, 664, "three"), (72, 652, "four")]
+    assert parse(hostile.pdf(shown(*places)), "a.pdf").text == "one\ntwo\n\nthree\nfour"
+
+
+def test_the_outline_names_headings_where_all_letters_have_one_size() -> None:
+    outline = (
+        b"<</Type/Outlines/First 7 0 R/Last 7 0 R/Count 1>>",
+        b"<</Title(The lamp)/Parent 6 0 R/Dest[3 0 R/Fit]>>",
+    )
+    data = hostile.pdf(shown((72, 700, "The lamp"), (72, 688, "is lit at dusk")), outline=outline)
+    document = parse(data, "a.pdf")
+    assert [(heading.level, heading.text, heading.start) for heading in document.headings] == [
+        (1, "The lamp", 0)
+    ]

@@ -17,13 +17,26 @@ _COLUMN_LETTERS = 24
 """Lines of a column have at least so many letters; cells of tables mostly fewer."""
 
 _COLUMN_ROWS = 4
+_LEAST_OVERLAP = 0.3
+
+GAP = 1.2
+"""A gap in a line that is wider than so many of its letters' height divides it."""
+
+_RUNNING_PAGES = 4
+_DIGITS = re.compile(r"\d+")
 
 _ITEM = re.compile(r"[^\w\s]{1,2}|\(?(?:\d{1,3}|[a-z]|[ivx]{1,4})[.)]")
+_SECTION = re.compile(r"[A-Z]?\d*(?:\.\d+)*\.?")
+_WORD = re.compile(r"[^\W\d_]{3}")
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Places are in points from the lower left of the page; `size` is the height of its letters."""
+    """Places are in points from the lower left of the page; `size` is the height of its letters.
+
+    PDFium joins a word that was divided at the end of a line, so a piece may reach over two: `first_bottom` is where
+    it begins.
+    """
 
     text: str
     left: float
@@ -31,6 +44,7 @@ class Piece:
     right: float
     top: float
     size: float
+    first_bottom: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +73,31 @@ def arranged(pieces: Sequence[Piece]) -> list[Line]:
 
 
 def _rows(pieces: Sequence[Piece]) -> list[list[Piece]]:
-    """Pieces that follow each other to the right, at one height."""
+    """Pieces that follow each other to the right, at one height; those without a gap between them become one."""
     rows: list[list[Piece]] = []
     for piece in pieces:
         last = rows[-1][-1] if rows else None
-        if last is not None and piece.left >= last.right - 1 and _overlap(last, piece) > 0.5:
-            rows[-1].append(piece)
-        else:
+        gap = piece.left - last.right if last is not None else 0.0
+        if last is None or gap < -0.2 * last.size or _overlap(last, piece) < _LEAST_OVERLAP:
             rows.append([piece])
+        elif gap <= GAP * max(last.size, piece.size):
+            rows[-1][-1] = _one(last, piece, "" if gap < 0.15 * last.size else " ")
+        else:
+            rows[-1].append(piece)
     return rows
+
+
+def _one(left: Piece, right: Piece, between: str) -> Piece:
+    """Such as a letter and its exponent, which programs write a little higher."""
+    return Piece(
+        f"{left.text}{between}{right.text}",
+        left.left,
+        min(left.bottom, right.bottom),
+        right.right,
+        max(left.top, right.top),
+        max(left.size, right.size),
+        left.first_bottom,
+    )
 
 
 def _overlap(one: Piece, other: Piece) -> float:
@@ -110,7 +140,8 @@ def _lines(rows: Sequence[list[Piece]]) -> list[Line]:
 def _joined(row: Sequence[Piece]) -> str:
     """Cells with marks between them; the sign or number of a list's item is none."""
     texts = [piece.text for piece in row]
-    if len(texts) > 1 and _ITEM.fullmatch(texts[0]):
+    is_numbered = len(texts) == 2 and _SECTION.fullmatch(texts[0]) and _WORD.search(texts[1])
+    if len(texts) > 1 and (is_numbered or _ITEM.fullmatch(texts[0])):
         texts[:2] = [f"{texts[0]} {texts[1]}"]
     return SEPARATOR.join(texts)
 
@@ -119,5 +150,32 @@ def _is_apart(before: Piece | None, piece: Piece) -> bool:
     """More than a line's distance below the last one, or beside or above it: another column."""
     if before is None:
         return False
-    distance = before.bottom - piece.bottom
+    distance = before.bottom - piece.first_bottom
     return distance < 0 or distance > 1.65 * max(before.size, piece.size)
+
+
+def without_running_lines(pages: Sequence[list[Line]]) -> list[list[Line]]:
+    """Without page numbers, and with what stands at the top or bottom of most pages only where it comes first."""
+    if len(pages) < _RUNNING_PAGES:
+        return list(pages)
+    seen: dict[str, int] = {}
+    for lines in pages:
+        for key in {_DIGITS.sub("#", lines[position].text) for position in _margins(lines)}:
+            seen[key] = seen.get(key, 0) + 1
+    running = {key for key, count in seen.items() if count >= max(_RUNNING_PAGES, len(pages) // 2)}
+    kept: list[list[Line]] = []
+    shown: set[str] = set()
+    for lines in pages:
+        dropped: set[int] = set()
+        for position in _margins(lines):
+            key = _DIGITS.sub("#", lines[position].text)
+            if key in running and (key in shown or not _WORD.search(key)):
+                dropped.add(position)
+            shown.add(key)
+        kept.append([line for position, line in enumerate(lines) if position not in dropped])
+    return kept
+
+
+def _margins(lines: Sequence[Line]) -> set[int]:
+    """Positions of a page's first and last two lines."""
+    return {position for position in (0, 1, len(lines) - 2, len(lines) - 1) if 0 <= position < len(lines)}

@@ -1,13 +1,14 @@
 """PDF: text in reading order, page by page, with headings by the outline or by their size."""
 
 import ctypes
+import re
 from collections.abc import Sequence
 
 import pypdfium2 as pdfium
 from pypdfium2 import raw
 
 from lisa.rag.parsing.document import Builder, DocumentRefused, Limits, ParsedDocument, one_line
-from lisa.rag.parsing.formats.layout import Line, Piece, arranged
+from lisa.rag.parsing.formats.layout import GAP, Line, Piece, arranged, without_running_lines
 from lisa.rag.parsing.kinds import Kind
 
 _SCANNED_CHARACTERS = 16
@@ -17,6 +18,7 @@ _HYPHEN_AT_END = "\ufffe"  # what PDFium writes for a hyphen that divides a word
 _HEADING_GROWTH = 1.12
 _MAX_HEADING = 160
 _MAX_LEVELS = 4
+_LEADERS = re.compile(r"(?:\. ?){5}")
 _MAX_OUTLINE = 5_000
 _NO_TITLES = (
     "untitled",
@@ -48,6 +50,7 @@ def parse(data: bytes, kind: Kind, limits: Limits) -> ParsedDocument:
         raise DocumentRefused(f"The PDF has more than {limits.pages:,} pages: split it.", "too_large")
     pages, pictures = _read(document)
     _refuse_pictures(len(document), pictures, pages, builder)
+    pages = without_running_lines(pages)
     sizes = _heading_sizes(pages)
     for number, lines in enumerate(pages, 1):
         builder.open_page()
@@ -125,7 +128,7 @@ def _divided(line: str, first: int, boxes: "_Boxes") -> list[Piece]:
             after += 1
         if start < position and after < len(line):
             left, right = boxes.box(first + position - 1), boxes.box(first + after)
-            if right[0] - left[2] > 1.2 * max(size, 1.0):
+            if right[0] - left[2] > GAP * max(size, 1.0):
                 pieces.append(boxes.piece(line[start:position], first + start, size))
                 start = after
         position = line.find(" ", after)
@@ -156,7 +159,13 @@ class _Boxes:
         lead = len(text) - len(text.lstrip())
         start, end = self.box(first + lead), self.box(first + len(text.rstrip()) - 1)
         return Piece(
-            text.strip(), start[0], min(start[1], end[1]), max(start[2], end[2]), max(start[3], end[3]), size
+            text.strip(),
+            start[0],
+            min(start[1], end[1]),
+            max(start[2], end[2]),
+            max(start[3], end[3]),
+            size,
+            start[1],
         )
 
 
@@ -187,7 +196,7 @@ def _page(lines: Sequence[Line], sizes: dict[float, int], builder: Builder) -> N
     position = 0
     while position < len(lines):
         line = lines[position]
-        if (level := sizes.get(line.size)) and len(line.text) <= _MAX_HEADING and _has_letters(line.text):
+        if (level := sizes.get(line.size)) and len(line.text) <= _MAX_HEADING and _may_head(line.text):
             texts = [line.text]
             while _goes_on(lines, position, len(texts), sizes):
                 position += 1
@@ -213,8 +222,9 @@ def _goes_on(lines: Sequence[Line], position: int, count: int, sizes: dict[float
     return following.size == line.size and not following.gap and len(following.text) <= _MAX_HEADING
 
 
-def _has_letters(text: str) -> bool:
-    return sum(character.isalpha() for character in text) >= 2
+def _may_head(text: str) -> bool:
+    """Whether it reads like a heading: not a number, a formula or a line of a table of contents."""
+    return sum(character.isalpha() for character in text) >= 2 and not _LEADERS.search(text)
 
 
 def _outline(document: "pdfium.PdfDocument", builder: Builder) -> None:
