@@ -82,6 +82,16 @@ def patient_step_functions() -> "SFNClient":
 
 
 @lru_cache
+def scheduler() -> Any:
+    return boto3.client("scheduler", config=_CONFIG)
+
+
+@lru_cache
+def functions() -> Any:
+    return boto3.client("lambda", config=_CONFIG)
+
+
+@lru_cache
 def sqs() -> Any:
     return boto3.client("sqs", config=_CONFIG)
 

@@ -128,7 +128,15 @@ def batch_get(
 
 def batch_put(client: "DynamoDBClient", table: str, items: Iterable[Mapping[str, Any]]) -> None:
     """Puts items, in place of what was there under their keys."""
-    left: list[Any] = [{"PutRequest": {"Item": item}} for item in items]
+    _batch_write(client, table, [{"PutRequest": {"Item": item}} for item in items])
+
+
+def batch_delete(client: "DynamoDBClient", table: str, keys: Iterable[Mapping[str, Any]]) -> None:
+    """Deletes items; those that are not there are no error."""
+    _batch_write(client, table, [{"DeleteRequest": {"Key": each}} for each in keys])
+
+
+def _batch_write(client: "DynamoDBClient", table: str, left: list[Any]) -> None:
     while left:
         asked, left = left[:_MOST_WRITTEN], left[_MOST_WRITTEN:]
         answer = client.batch_write_item(RequestItems={table: asked})

@@ -58,6 +58,9 @@ class Settings(BaseModel):
     document_ingest_state_machine_arn: str = ""
     document_ingest_long_state_machine_arn: str = ""
     document_delete_state_machine_arn: str = ""
+    collection_reindex_state_machine_arn: str = ""
+    document_find_arn: str = ""
+    scheduler_role_arn: str = ""
     auto_remove: bool = Field(
         default=True, description="Remove documents whose files are deleted from the drop folder"
     )

@@ -161,8 +161,8 @@ def test_the_probe_is_in_the_network_on_aws_and_may_do_nothing_else():
     others = [name for name, resource in functions() if "VpcConfig" in resource["Properties"]]
     # Beside it those that speak to the gateway or to a store of chunks.
     assert others == [
-        "ModelProbe", "DocumentEmbed", "DocumentStore", "RepositoryConnect", "CollectionIndex", "RepositoriesApi",
-        "CollectionsApi",
+        "ModelProbe", "DocumentEmbed", "DocumentStore", "CollectionGeneration", "RepositoryConnect", "CollectionIndex",
+        "RepositoriesApi", "CollectionsApi",
     ]  # fmt: skip
 
 

@@ -22,14 +22,20 @@ WISHES = {
     "model": {"modelId.$", "generation.$", "attempt.$"},
     "repository": {"repositoryId.$", "collectionId.$", "version.$", "attempt.$"},
     "collection": {"repositoryId.$", "collectionId.$", "version.$", "attempt.$"},
+    "reindex": {"repositoryId.$", "collectionId.$", "generation.$"},
 }
 BESIDE = {
     "model": {"routeState", "path.$", "route.$", "asked.$", "status", "reason.$"},
     "repository": {"tries.$", "asked.$", "status", "reason.$"},
     "collection": {"tries.$", "desired", "status", "reason.$"},
+    "reindex": {"step", "after.$", "seen.$", "reason.$"},
 }
 # A function that reads or stores a long file, or embeds a batch, takes longer than others.
-LONGEST = {"document": 600}
+LONGEST = {"document": 600, "reindex": 120}
+
+
+def kind_of(path: Path) -> str:
+    return "reindex" if "reindex" in path.name else path.name.partition("_")[0]
 
 
 def states(path: Path) -> dict[str, Any]:
@@ -77,7 +83,7 @@ def test_every_state_is_reached_and_leads_to_a_named_end(path):
 
 @BY_NAME
 def test_every_task_has_a_time_limit_retries_with_jitter_and_a_way_out(path):
-    longest = LONGEST.get(path.name.partition("_")[0], 60)
+    longest = LONGEST.get(kind_of(path), 60)
     for name, state in [*states(path).items(), *inner(path).items()]:
         if state["Type"] not in ("Task", "Map"):
             continue
@@ -94,7 +100,7 @@ def test_every_task_has_a_time_limit_retries_with_jitter_and_a_way_out(path):
 
 @BY_NAME
 def test_only_references_and_what_a_step_needs_are_passed_on(path):
-    kind = path.name.partition("_")[0]
+    kind = kind_of(path)
     if kind == "document":
         return  # its steps hand on one state of references (lisa.rag.ingestion.items)
     for name, state in states(path).items():

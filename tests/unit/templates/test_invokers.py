@@ -12,6 +12,7 @@ import pytest
 from tests.unit.templates.application import TEMPLATES, Stack, walk
 
 WORKFLOWS = "workflow ModelCreate", "workflow ModelDelete"
+INGESTION = "workflow DocumentIngest", "workflow DocumentIngestLong"
 
 REPOSITORY_WORKFLOWS = {
     f"workflow {name}"
@@ -61,14 +62,28 @@ INVOKERS: dict[str, set[str]] = {
     "RepositoryEmpty": {"workflow RepositoryDelete"},
     "CollectionIndex": {"workflow CollectionCreate", "workflow CollectionDelete"},
     "RepositoryRecord": REPOSITORY_WORKFLOWS,
+    # The queue takes S3's events by two rules, and what our own roles ask for.
+    "DocumentDispatch": {"AWS::Lambda::EventSourceMapping DocumentDispatchSource"},
+    "DocumentReconcile": {"ScheduleV2 rate(1 minute)", "EventBridgeRule aws.states"},
+    # By the schedules of pipelines, and once by whoever makes a pipeline.
+    "DocumentFind": {"AWS::IAM::Role SchedulerRole", "AWS::IAM::ManagedPolicy SchedulesPolicy"},
+    # Steps of workflows, which DocumentDispatch starts.
+    "DocumentCheck": {*INGESTION, "workflow DocumentDelete"},
+    "DocumentParse": {*INGESTION},
+    "DocumentEmbed": {*INGESTION},
+    "DocumentStore": {*INGESTION, "workflow DocumentDelete"},
+    "DocumentCommit": {*INGESTION, "workflow DocumentDelete"},
+    "CollectionReindexStep": {"workflow CollectionReindex"},
+    "CollectionGeneration": {"workflow CollectionReindex"},
     # At deployment.
     "DatabasePrepare": {"Custom::Database"},
     "ImageBuild": {"Custom::Image", "EventBridgeRule aws.codebuild"},
 }
 """Each function with all that may start it. A new way in belongs here, with a thought about who can cause it."""
 
-STARTERS = {"ModelDispatch", "RepositoryDispatch"}
-"""The functions that may start an execution of a workflow; the reconciler has the table's stream start them again."""
+STARTERS = {"ModelDispatch", "RepositoryDispatch", "DocumentDispatch"}
+"""The functions that may start an execution of a workflow; reconcilers have the table's stream, or the queue, start
+them again."""
 
 _WATCHERS = re.compile(r"AWS::CloudWatch::|AWS::Logs::")
 
@@ -189,7 +204,8 @@ def test_one_function_starts_workflows_and_no_function_starts_another() -> None:
         for name, resource in stack.resources.items()
         if resource["Type"] == "AWS::Serverless::StateMachine"
     }
-    assert invoking == machines
+    # And the scheduler, for the pipelines of whoever holds the policy.
+    assert invoking == machines | {"SchedulerRole", "SchedulesPolicy"}
 
 
 def test_templates_hold_no_event_source_beside_the_functions() -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from lisa import aws
 from lisa.events import EventPublisher
+from lisa.rag.documents.forget import Forgetter
 from lisa.rag.documents.queue import WorkQueue
 from lisa.rag.documents.service import DocumentService
 from lisa.rag.documents.slots import SlotStore
@@ -14,8 +15,11 @@ from lisa.rag.ingestion.check import CheckDocuments
 from lisa.rag.ingestion.commit import CommitDocuments
 from lisa.rag.ingestion.dispatch import DispatchDocuments
 from lisa.rag.ingestion.executions import IngestionExecutions
+from lisa.rag.ingestion.find import FindDocuments
 from lisa.rag.ingestion.generations import ReindexStore
 from lisa.rag.ingestion.reconcile import ReconcileDocuments
+from lisa.rag.ingestion.reindex import Reindexing
+from lisa.rag.ingestion.schedules import PipelineSchedules
 from lisa.rag.ingestion.telling import Telling
 from lisa.rag.ingestion.work import WorkArea
 from lisa.rag.repositories.lookup import Lookup
@@ -24,6 +28,7 @@ from lisa.settings import Settings
 
 if TYPE_CHECKING:
     from lisa.rag.ingestion.embed import EmbedBatch
+    from lisa.rag.ingestion.indices import Indices
     from lisa.rag.ingestion.parse import ParseDocuments
     from lisa.rag.ingestion.store import StoreDocuments
 
@@ -56,6 +61,20 @@ def area(settings: Settings) -> WorkArea:
     return WorkArea(settings.documents_bucket, aws.s3())
 
 
+def finder(settings: Settings) -> FindDocuments:
+    return FindDocuments(repositories(settings), stores(settings).objects, aws.s3(), queue(settings))
+
+
+def schedules(settings: Settings) -> PipelineSchedules:
+    return PipelineSchedules(
+        settings.deployment,
+        aws.scheduler(),
+        aws.functions(),
+        find_arn=settings.document_find_arn,
+        role_arn=settings.scheduler_role_arn,
+    )
+
+
 def executions(settings: Settings) -> IngestionExecutions:
     return IngestionExecutions(
         aws.patient_step_functions(),
@@ -69,6 +88,12 @@ def service(settings: Settings) -> DocumentService:
     """For the functions that people's calls reach."""
     return DocumentService(
         aws.dynamodb(), Lookup(repositories(settings)), stores(settings), uploads(settings), queue(settings)
+    )
+
+
+def forgetter(settings: Settings) -> Forgetter:
+    return Forgetter(
+        settings.documents_table, aws.dynamodb(), stores(settings), aws.s3(), settings.documents_bucket
     )
 
 
@@ -112,6 +137,18 @@ def reconciler(settings: Settings) -> ReconcileDocuments:
     )
 
 
+def reindexing(settings: Settings) -> Reindexing:
+    return Reindexing(
+        aws.dynamodb(),
+        repositories(settings),
+        stores(settings),
+        reindexes(settings),
+        queue(settings),
+        machine=settings.collection_reindex_state_machine_arn,
+        executions=aws.step_functions(),
+    )
+
+
 # What follows needs the layer with parsers and drivers, and imports it when it is asked for.
 
 
@@ -149,3 +186,10 @@ def store(settings: Settings) -> "StoreDocuments":
         partial(open_store, settings=settings),
         drop_bucket=settings.documents_bucket,
     )
+
+
+def indices(settings: Settings) -> "Indices":
+    from lisa.rag.ingestion.indices import Indices
+    from lisa.rag.vectors.connect import open_store
+
+    return Indices(repositories(settings), reindexes(settings), partial(open_store, settings=settings))

@@ -1,0 +1,191 @@
+"""From a file in the drop folder to chunks in PostgreSQL, and back, on the local cloud."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from lisa.rag.documents import naming
+from lisa.rag.documents.stores import Stores
+from lisa.rag.records import (
+    Collection,
+    CollectionStatus,
+    Job,
+    JobStatus,
+    Pipeline,
+    Repository,
+    RepositoryStatus,
+    StoreType,
+)
+from lisa.rag.repositories.store import RepositoryStore
+
+from tests.cloud import TestCloud, eventually, function
+
+MODEL = "all-minilm-l6-v2"
+ENDED = {JobStatus.INGESTION_COMPLETED, JobStatus.INGESTION_FAILED}
+
+
+@dataclass
+class Library:
+    """A repository of its own with one collection, its bucket and its rows."""
+
+    cloud: TestCloud
+    id: str
+    collection: str
+    bucket: str
+    stores: Stores
+    repositories: RepositoryStore
+    s3: Any
+
+    def put(self, path: str, text: str, *, bucket: str = "") -> str:
+        key = path if bucket else f"{self.id}/{self.collection}/{path}"
+        self.s3.put_object(
+            Bucket=bucket or self.bucket, Key=key, Body=text.encode(), ContentType="text/plain"
+        )
+        return key
+
+    def document(self, key: str, pipeline: str = "", bucket: str = "") -> Any:
+        return self.stores.documents.get(naming.document_id(bucket or self.bucket, key, pipeline))
+
+    def jobs(self) -> list[Job]:
+        return self.stores.jobs.of_repository(self.id, owner=None, since=0, limit=None, after=None)[0]
+
+    def open(self) -> list[str]:
+        return [each.key for each in self.stores.objects.open_since(1 << 60) if each.repository_id == self.id]
+
+    def count(self) -> Any:
+        return self.stores.documents.count(self.id, self.collection)
+
+
+@pytest.fixture(scope="module")
+def library(cloud: TestCloud) -> Library:
+    session = cloud.session
+    environment = function(cloud, "DocumentCheck")["Environment"]["Variables"]
+    client = session.client("dynamodb")
+    repositories = RepositoryStore(environment["LISA_REPOSITORIES_TABLE"], client)
+    repository_id = f"it-{uuid.uuid4().hex[:8]}"
+    now = int(time.time() * 1000)
+    repositories.create_repository(
+        Repository(
+            repository_id,
+            StoreType.PGVECTOR,
+            "Ingestion",
+            embedding_model_id=MODEL,
+            status=RepositoryStatus.CREATE_COMPLETE,
+            version=1,
+            created_at=now,
+        )
+    )
+    repositories.create_collection(
+        Collection(
+            "papers",
+            repository_id,
+            "Papers",
+            MODEL,
+            384,
+            is_default=True,
+            status=CollectionStatus.ACTIVE,
+            version=1,
+            created_at=now,
+        )
+    )
+    stores = Stores.of(environment["LISA_DOCUMENTS_TABLE"], client)
+    bucket = environment["LISA_DOCUMENTS_BUCKET"]
+    return Library(cloud, repository_id, "papers", bucket, stores, repositories, session.client("s3"))
+
+
+def test_a_dropped_file_is_ingested_changed_and_removed(library: Library) -> None:
+    key = library.put("a/first.txt", "Stately, plump Buck Mulligan came from the stairhead.")
+    document = eventually("the document", lambda: library.document(key), within=60)
+    assert (document.chunks, document.media_type, document.collection_id) == (1, "text/plain", "papers")
+
+    library.put("a/first.txt", "# Another text\n\nWith more words than it had before.")
+    eventually(
+        "the new version", lambda: library.document(key).content_hash != document.content_hash, within=60
+    )
+
+    library.s3.delete_object(Bucket=library.bucket, Key=key)
+    eventually("the removal", lambda: library.document(key) is None, within=60)
+    assert library.count().documents == 0
+    eventually("nothing is open", lambda: not library.open(), within=10)
+
+
+def test_a_file_that_cannot_be_read_says_why(library: Library) -> None:
+    key = library.put("empty.txt", "")
+    document_id = naming.document_id(library.bucket, key)
+
+    def failed() -> Job | None:
+        found = [job for job in library.jobs() if job.document_id == document_id and job.status in ENDED]
+        return found[0] if found else None
+
+    job = eventually("the job", failed, within=60)
+    assert (job.status, job.code) == (JobStatus.INGESTION_FAILED, "empty")
+    library.s3.delete_object(Bucket=library.bucket, Key=key)
+
+
+def test_a_file_for_nobody_is_seen_by_administrators(library: Library) -> None:
+    key = f"no-such-{library.id}/x/a.txt"
+    library.s3.put_object(Bucket=library.bucket, Key=key, Body=b"lost")
+
+    def seen() -> bool:
+        return any(job.source.endswith(key) for job in library.stores.jobs.unplaced(since=0))
+
+    eventually("the row", seen, within=60)
+    library.s3.delete_object(Bucket=library.bucket, Key=key)
+
+
+def test_three_hundred_files_dropped_at_once_are_ingested_once_in_bounded_memory(library: Library) -> None:
+    """Back-pressure is the dispatcher's: two batches at a time, however many files there are."""
+    before = library.count()
+    for number in range(300):
+        library.put(
+            f"many/{number}.txt", f"File number {number} of many small ones, about the subject {number % 7}."
+        )
+    workers = [0.0]
+
+    def done() -> bool:
+        workers[0] = max(workers[0], _workers_mib(library.cloud))
+        return library.count().documents == before.documents + 300
+
+    eventually("all of them", done, within=420)
+    found = library.count()
+    assert found.chunks == before.chunks + 300
+    assert found.failed == before.failed or found.failed <= 1
+    jobs = [job for job in library.jobs() if "/many/" in job.source]
+    assert len(jobs) == 300
+    assert {job.status for job in jobs} == {JobStatus.INGESTION_COMPLETED}
+    eventually("nothing is open", lambda: not library.open(), within=30)
+    assert workers[0] <= 2048, f"{workers[0]:.0f} MiB"
+
+
+def test_another_buckets_files_come_by_its_events(library: Library) -> None:
+    bucket = f"lisa-pipeline-{library.id}"
+    library.s3.create_bucket(Bucket=bucket)
+    library.s3.put_bucket_notification_configuration(
+        Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}}
+    )
+    old = library.repositories.repository(library.id)
+    assert old is not None
+    pipeline = Pipeline("inbox", bucket, "in/", "event", "papers")
+    assert library.repositories.change(old, replace(old, pipelines=(pipeline,), version=old.version + 1))
+    key = library.put("in/report.txt", "What came by the pipeline.", bucket=bucket)
+    name = f"{library.id}/inbox"
+    eventually("the document", lambda: library.document(key, name, bucket), within=60)
+    library.s3.delete_object(Bucket=bucket, Key=key)
+    eventually("the removal", lambda: library.document(key, name, bucket) is None, within=60)
+
+
+def _workers_mib(cloud: TestCloud) -> float:
+    """Resident memory of the functions' workers, in MiB."""
+    import psutil
+
+    total = 0
+    for process in cloud.functions():
+        try:
+            total += process.memory_info().rss
+        except psutil.Error:
+            continue
+    return total / (1 << 20)
