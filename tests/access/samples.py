@@ -105,6 +105,29 @@ _API: dict[tuple[str, str], Sample] = {
     ("DELETE", "/api/repository/{repositoryId}/collection/{collectionId}"): Sample(
         f"/api/repository/{TEAM_REPOSITORY}/collection/{MISSING}", (404,)
     ),
+    ("GET", "/api/repository/status"): Sample("/api/repository/status"),
+    ("POST", "/api/repository/presigned-url"): Sample("/api/repository/presigned-url", (400,), b"a/b.txt"),
+    ("POST", "/api/repository/{repositoryId}/bulk"): Sample(
+        f"/api/repository/{TEAM_REPOSITORY}/bulk", (400,), b'{"keys": []}'
+    ),
+    ("GET", "/api/repository/{repositoryId}/document"): Sample(
+        f"/api/repository/{TEAM_REPOSITORY}/document", sight=Sight.TEAM_A
+    ),
+    ("DELETE", "/api/repository/{repositoryId}/document"): Sample(
+        f"/api/repository/{TEAM_REPOSITORY}/document", (404,), _json({"documentIds": [MISSING]})
+    ),
+    ("GET", "/api/repository/{repositoryId}/jobs"): Sample(
+        f"/api/repository/{TEAM_REPOSITORY}/jobs", sight=Sight.TEAM_A
+    ),
+    ("POST", "/api/repository/{repositoryId}/jobs/{jobId}/redrive"): Sample(
+        f"/api/repository/{TEAM_REPOSITORY}/jobs/{MISSING}/redrive", (404,)
+    ),
+    ("GET", "/api/repository/{repositoryId}/{documentId}"): Sample(
+        f"/api/repository/{TEAM_REPOSITORY}/{MISSING}", (404,)
+    ),
+    ("GET", "/api/repository/{repositoryId}/{documentId}/download"): Sample(
+        f"/api/repository/{TEAM_REPOSITORY}/{MISSING}/download", (404,)
+    ),
     ("GET", "/api/openapi.json"): Sample("/api/openapi.json"),
     ("GET", "/api/docs"): Sample("/api/docs"),
     ("GET", "/api/audit"): Sample("/api/audit"),

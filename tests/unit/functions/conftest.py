@@ -21,6 +21,7 @@ LIMITS_TABLE = "limits"
 AUDIT_TABLE = "audit"
 REPOSITORIES_TABLE = "repositories"
 DOCUMENTS_TABLE = "documents"
+DOCUMENTS_BUCKET = "dropped"
 BUCKET = "weights"
 STATES_ROLE = "arn:aws:iam::123456789012:role/states"
 MACHINES = (
@@ -63,6 +64,8 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         # The embedding model of these tests; nobody listens at the gateway's address.
         monkeypatch.setattr("lisa.rag.embedding.Embedder.dimensions", lambda self, model: 384)
         clients.s3().create_bucket(Bucket=BUCKET)
+        clients.s3().create_bucket(Bucket=DOCUMENTS_BUCKET)
+        queue = clients.sqs().create_queue(QueueName="work")["QueueUrl"]
         clients.events().create_event_bus(Name="lisa")
         states = clients.step_functions()
         for name in MACHINES:
@@ -79,7 +82,8 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             "WEIGHTS_BUCKET": BUCKET,
             "REPOSITORIES_TABLE": REPOSITORIES_TABLE,
             "DOCUMENTS_TABLE": DOCUMENTS_TABLE,
-            "DOCUMENTS_BUCKET": "documents",
+            "DOCUMENTS_BUCKET": DOCUMENTS_BUCKET,
+            "WORK_QUEUE_URL": queue,
             "GATEWAY_URL": "http://127.0.0.1:9",
             "SERVICE_KEY_SECRET": "service-key",
             "EVENT_BUS": "lisa",

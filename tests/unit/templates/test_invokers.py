@@ -39,6 +39,7 @@ INVOKERS: dict[str, set[str]] = {
     "RagSearch": {"apigateway.amazonaws.com /*/GET/api/repository/*/similaritySearch*", "the routes of Api"},
     "RepositoriesApi": REPOSITORY_ROUTES,
     "CollectionsApi": REPOSITORY_ROUTES,
+    "DocumentsApi": REPOSITORY_ROUTES,
     # By what happens.
     "AuditRecord": {"AWS::Lambda::EventSourceMapping AuditRecordSource"},
     "LimitAlert": {"DynamoDB LimitsTableStreamArn"},
