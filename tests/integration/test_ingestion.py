@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import time
 import uuid
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from lisa.rag.documents import naming
+from lisa import dynamo
+from lisa.rag.documents import naming, rows
 from lisa.rag.documents.stores import Stores
-from lisa.rag.records import (
-    Collection,
-    CollectionStatus,
-    Job,
-    JobStatus,
-    Pipeline,
-    Repository,
-    RepositoryStatus,
-    StoreType,
-)
-from lisa.rag.repositories.store import RepositoryStore
+from lisa.rag.records import Job, JobStatus
 
 from tests.cloud import TestCloud, eventually, function
 
@@ -37,7 +28,8 @@ class Library:
     collection: str
     bucket: str
     stores: Stores
-    repositories: RepositoryStore
+    dynamodb: Any
+    table: str
     s3: Any
 
     def put(self, path: str, text: str, *, bucket: str = "") -> str:
@@ -48,7 +40,12 @@ class Library:
         return key
 
     def document(self, key: str, pipeline: str = "", bucket: str = "") -> Any:
-        return self.stores.documents.get(naming.document_id(bucket or self.bucket, key, pipeline))
+        found = self.dynamodb.get_item(
+            TableName=self.table,
+            Key=rows.document_key(naming.document_id(bucket or self.bucket, key, pipeline)),
+            ConsistentRead=True,
+        ).get("Item")
+        return rows.document_of(dynamo.from_item(found)) if found else None
 
     def jobs(self) -> list[Job]:
         return self.stores.jobs.of_repository(self.id, owner=None, since=0, limit=None, after=None)[0]
@@ -61,46 +58,33 @@ class Library:
 
 
 @pytest.fixture(scope="module")
-def library(cloud: TestCloud) -> Library:
-    session = cloud.session
+def library(cloud: TestCloud) -> Iterator[Library]:
+    """A repository with its default collection, which is removed at the end."""
     environment = function(cloud, "DocumentCheck")["Environment"]["Variables"]
-    client = session.client("dynamodb")
-    repositories = RepositoryStore(environment["LISA_REPOSITORIES_TABLE"], client)
+    client = cloud.session.client("dynamodb")
     repository_id = f"it-{uuid.uuid4().hex[:8]}"
-    now = int(time.time() * 1000)
-    repositories.create_repository(
-        Repository(
-            repository_id,
-            StoreType.PGVECTOR,
-            "Ingestion",
-            embedding_model_id=MODEL,
-            status=RepositoryStatus.CREATE_COMPLETE,
-            version=1,
-            created_at=now,
-        )
-    )
-    repositories.create_collection(
-        Collection(
-            "papers",
-            repository_id,
-            "Papers",
-            MODEL,
-            384,
-            is_default=True,
-            status=CollectionStatus.ACTIVE,
-            version=1,
-            created_at=now,
-        )
-    )
+    body = {"repositoryId": repository_id, "type": "pgvector", "rdsConfig": {}, "embeddingModelId": MODEL}
+    made = cloud.call("POST", "/api/repository", body=body)
+    assert made.status in (200, 201), made.body
+
+    def ready() -> bool:
+        found = cloud.call("GET", f"/api/repository/{repository_id}/collection/{MODEL}")
+        return found.status == 200 and found.body["status"] == "ACTIVE"
+
+    eventually("the default collection", ready, within=120)
     stores = Stores.of(environment["LISA_DOCUMENTS_TABLE"], client)
-    bucket = environment["LISA_DOCUMENTS_BUCKET"]
-    return Library(cloud, repository_id, "papers", bucket, stores, repositories, session.client("s3"))
+    library = Library(
+        cloud, repository_id, MODEL, environment["LISA_DOCUMENTS_BUCKET"], stores, client,
+        environment["LISA_DOCUMENTS_TABLE"], cloud.session.client("s3"),
+    )  # fmt: skip
+    yield library
+    cloud.call("DELETE", f"/api/repository/{repository_id}")
 
 
 def test_a_dropped_file_is_ingested_changed_and_removed(library: Library) -> None:
     key = library.put("a/first.txt", "Stately, plump Buck Mulligan came from the stairhead.")
     document = eventually("the document", lambda: library.document(key), within=60)
-    assert (document.chunks, document.media_type, document.collection_id) == (1, "text/plain", "papers")
+    assert (document.chunks, document.media_type, document.collection_id) == (1, "text/plain", MODEL)
 
     library.put("a/first.txt", "# Another text\n\nWith more words than it had before.")
     eventually(
@@ -167,12 +151,18 @@ def test_another_buckets_files_come_by_its_events(library: Library) -> None:
     library.s3.put_bucket_notification_configuration(
         Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}}
     )
-    old = library.repositories.repository(library.id)
-    assert old is not None
-    pipeline = Pipeline("inbox", bucket, "in/", "event", "papers")
-    assert library.repositories.change(old, replace(old, pipelines=(pipeline,), version=old.version + 1))
+    pipeline = {
+        "s3Bucket": bucket,
+        "s3Prefix": "in/",
+        "trigger": "event",
+        "collectionId": MODEL,
+        "autoRemove": True,
+    }
+    changed = library.cloud.call("PUT", f"/api/repository/{library.id}", body={"pipelines": [pipeline]})
+    assert changed.status == 200, changed.body
+    (made,) = changed.body["pipelines"]
     key = library.put("in/report.txt", "What came by the pipeline.", bucket=bucket)
-    name = f"{library.id}/inbox"
+    name = f"{library.id}/{made['pipelineId']}"
     eventually("the document", lambda: library.document(key, name, bucket), within=60)
     library.s3.delete_object(Bucket=bucket, Key=key)
     eventually("the removal", lambda: library.document(key, name, bucket) is None, within=60)

@@ -70,8 +70,6 @@ def parameters(cloud: LocalCloud) -> dict[str, str]:
         "SignInBaseUrl": cloud.config.emulator_url,
         # Small models on the processor are there within seconds; who waits should not wait an hour.
         "ModelStartTimeoutSeconds": MODEL_START_SECONDS,
-        # Each batch that is under way takes about seven processes.
-        "IngestionConcurrency": "2",
         "LongIngestions": "1",
         "PgvectorStore": "existing",
         "PgvectorHost": str(retrieval["host"]),

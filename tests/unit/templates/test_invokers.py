@@ -61,6 +61,7 @@ INVOKERS: dict[str, set[str]] = {
     "RepositoryReconcile": {"ScheduleV2 rate(1 minute)"},
     "RepositoryConnect": {"workflow RepositoryCreate", "workflow RepositoryUpdate"},
     "RepositoryEmpty": {"workflow RepositoryDelete"},
+    "CollectionForget": {"workflow CollectionDelete"},
     "CollectionIndex": {"workflow CollectionCreate", "workflow CollectionDelete"},
     "RepositoryRecord": REPOSITORY_WORKFLOWS,
     # The queue takes S3's events by two rules, and what our own roles ask for.
