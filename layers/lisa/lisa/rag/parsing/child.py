@@ -16,18 +16,19 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 
 from lisa.rag.parsing.document import DocumentRefused, Limits, ParsedDocument
 from lisa.rag.parsing.kinds import Kind
 
-_MODULES = {
-    "pdf": ("pdf", "pypdfium2"),
-    "zip": ("archive", "lxml.etree", "lxml.html"),
-    "xls": ("sheets", "python_calamine"),
-    "rtf": ("rtf", "striprtf.striprtf"),
-    "html": ("html", "lxml.html"),
-    "xml": ("xml", "lxml.etree"),
-    "mail": ("mail", "email.policy", "lxml.html"),
+_PARSERS = {
+    "pdf": "pdf",
+    "zip": "archive",
+    "xls": "sheets",
+    "rtf": "rtf",
+    "html": "html",
+    "xml": "xml",
+    "mail": "mail",
 }
 # A character may take so many bytes in JSON, the marks of headings and pages come on top.
 _BYTES_A_CHARACTER = 6
@@ -56,8 +57,7 @@ def _framed(answer: bytes) -> bytes:
 
 
 def _serve(data: bytes, kind: Kind, limits: Limits, asker: int) -> bytes:
-    for name in _MODULES[kind.name][1:]:
-        importlib.import_module(name)  # once, here, and not in each process that is forked
+    _parser(kind)  # its libraries are loaded once, here, and not in each process that is forked
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -128,6 +128,10 @@ def _collect(pipe: int, limits: Limits, asker: int) -> tuple[bytes, bool]:
     return b"", False
 
 
+def _parser(kind: Kind) -> ModuleType:
+    return importlib.import_module(f"lisa.rag.parsing.formats.{_PARSERS[kind.name]}")
+
+
 def _work(data: bytes, kind: Kind, limits: Limits, pipe: int) -> None:
     """Parses in the forked process, and ends it."""
     code = 1
@@ -156,8 +160,7 @@ def _limit(limits: Limits) -> None:
 
 def _answer(data: bytes, kind: Kind, limits: Limits) -> bytes:
     try:
-        parser = importlib.import_module(f"lisa.rag.parsing.formats.{_MODULES[kind.name][0]}")
-        document: ParsedDocument = parser.parse(data, kind, limits)
+        document: ParsedDocument = _parser(kind).parse(data, kind, limits)
         return document.dumps()
     except DocumentRefused as refused:
         if refused.code == "corrupt" and _had_too_little(limits):

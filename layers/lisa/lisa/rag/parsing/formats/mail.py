@@ -9,7 +9,7 @@ from typing import Any
 from lisa.rag.parsing import kinds
 from lisa.rag.parsing.decoding import decode
 from lisa.rag.parsing.document import Builder, DocumentRefused, Limits, ParsedDocument, one_line
-from lisa.rag.parsing.formats import html, plain
+from lisa.rag.parsing.formats import archive, html, pdf, plain, rtf, sheets, xml
 from lisa.rag.parsing.kinds import Kind
 
 _HEADERS = ("From", "To", "Cc", "Date", "Subject")
@@ -113,8 +113,6 @@ def _add_attachment(part: Any, number: int, builder: Builder, limits: Limits) ->
 
 
 def _parsed(data: bytes, name: str, media_type: str, limits: Limits) -> ParsedDocument:
-    from lisa.rag.parsing.formats import archive, pdf, rtf, sheets, xml
-
     kind: Kind = kinds.kind_of(data, name, media_type)
     parsers = {
         "pdf": pdf.parse,
