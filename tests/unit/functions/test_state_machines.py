@@ -26,7 +26,7 @@ WISHES = {
 }
 BESIDE = {
     "model": {"routeState", "path.$", "route.$", "asked.$", "status", "reason.$"},
-    "repository": {"tries.$", "asked.$", "status", "reason.$"},
+    "repository": {"tries.$", "asked.$", "desired", "status", "reason.$"},
     "collection": {"tries.$", "desired", "status", "reason.$"},
     "reindex": {"step", "after.$", "seen.$", "reason.$"},
 }

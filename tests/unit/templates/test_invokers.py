@@ -60,6 +60,11 @@ INVOKERS: dict[str, set[str]] = {
     "RepositoryDispatch": {"DynamoDB RepositoriesTableStreamArn"},
     "RepositoryReconcile": {"ScheduleV2 rate(1 minute)"},
     "RepositoryConnect": {"workflow RepositoryCreate", "workflow RepositoryUpdate"},
+    "RepositoryPipelines": {
+        "workflow RepositoryCreate",
+        "workflow RepositoryUpdate",
+        "workflow RepositoryDelete",
+    },
     "RepositoryEmpty": {"workflow RepositoryDelete"},
     "CollectionForget": {"workflow CollectionDelete"},
     "CollectionIndex": {"workflow CollectionCreate", "workflow CollectionDelete"},
@@ -68,7 +73,11 @@ INVOKERS: dict[str, set[str]] = {
     "DocumentDispatch": {"AWS::Lambda::EventSourceMapping DocumentDispatchSource"},
     "DocumentReconcile": {"ScheduleV2 rate(1 minute)", "EventBridgeRule aws.states"},
     # By the schedules of pipelines, and once by whoever makes a pipeline.
-    "DocumentFind": {"AWS::IAM::Role SchedulerRole", "AWS::IAM::ManagedPolicy SchedulesPolicy"},
+    "DocumentFind": {
+        "AWS::IAM::Role SchedulerRole",
+        "AWS::IAM::ManagedPolicy SchedulesPolicy",
+        "AWS::Serverless::Function RepositoryPipelines",
+    },
     # Steps of workflows, which DocumentDispatch starts.
     "DocumentCheck": {*INGESTION, "workflow DocumentDelete"},
     "DocumentParse": {*INGESTION},

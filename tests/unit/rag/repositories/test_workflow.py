@@ -15,6 +15,7 @@ from lisa.rag.repositories.store import RepositoryStore, Row
 from lisa.rag.repositories.workflow import (
     STORE_TRIES,
     SUPERSEDED,
+    ApplyPipelines,
     ConnectStore,
     EmptyRepository,
     IndexCollection,
@@ -98,6 +99,31 @@ class TestConnectStore:
         assert EmptyRepository(store)(wish, 0) == SUPERSEDED
         assert RecordStatus(store, jobs)(wish, "DELETED") == SUPERSEDED
         assert store.repository("library") == repository()
+
+
+class Scheduled:
+    """Remembers which repositories have schedules."""
+
+    def __init__(self) -> None:
+        self.there: list[str] = []
+
+    def apply(self, repository: Repository) -> None:
+        self.there.append(repository.id)
+
+    def remove(self, repository_id: str) -> None:
+        self.there.remove(repository_id)
+
+
+def test_pipelines_run_by_schedule_as_long_as_their_repository_is_wanted(store: RepositoryStore) -> None:
+    keep(store, repository())
+    schedules = Scheduled()
+    pipelines = ApplyPipelines(store, schedules)
+    assert pipelines(Wish("library", "", 2, 1), "present") == SUPERSEDED
+    assert schedules.there == []
+    assert pipelines(OF_REPOSITORY, "present") == {"outcome": "applied"}
+    assert schedules.there == ["library"]
+    assert pipelines(OF_REPOSITORY, "absent") == {"outcome": "gone"}
+    assert schedules.there == []
 
 
 class TestIndexCollection:

@@ -7,7 +7,7 @@ pass by itself in a moment is raised, so that the state machine tries the step a
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from lisa.errors import LisaError, Unavailable
 from lisa.observability import logger, traced
@@ -48,6 +48,32 @@ class ConnectStore:
             if collection.status in (CollectionStatus.ACTIVE, CollectionStatus.ARCHIVED):
                 vectors.create(indices(collection)[0], visibility(repository, collection))
         return {"outcome": "connected"}
+
+
+class Schedules(Protocol):
+    """What has the folders of pipelines looked through (lisa.rag.ingestion.schedules)."""
+
+    def apply(self, repository: Repository) -> None: ...
+
+    def remove(self, repository_id: str) -> None: ...
+
+
+class ApplyPipelines:
+    """Makes the schedules of a repository's pipelines, and has each folder looked through once; or removes them."""
+
+    def __init__(self, store: RepositoryStore, schedules: Schedules) -> None:
+        self._store = store
+        self._schedules = schedules
+
+    def __call__(self, wish: Wish, desired: Literal["present", "absent"]) -> Outcome:
+        repository = current_repository(self._store, wish)
+        if repository is None:
+            return SUPERSEDED
+        if desired == "absent":
+            self._schedules.remove(repository.id)
+            return {"outcome": "gone"}
+        self._schedules.apply(repository)
+        return {"outcome": "applied"}
 
 
 class IndexCollection:
