@@ -36,7 +36,6 @@ class Library:
     """An Invoker. `hits` are what every search finds; the collection `for-team-b` is for that group."""
 
     hits: list[Any] = field(default_factory=list)
-    chunks: list[Any] = field(default_factory=list)
     calls: list[Any] = field(default_factory=list)
     down: bool = False
 

@@ -22,6 +22,9 @@ REPOSITORY_WORKFLOWS = {
 }  # fmt: skip
 REPOSITORY_ROUTES = {"apigateway.amazonaws.com /*/*/api/repository*", "the routes of Api"}
 
+# Its role may, and its task is told which function it is.
+GATEWAY = {"AWS::IAM::Role GatewayTaskRole", "AWS::ECS::TaskDefinition GatewayTask"}
+
 INVOKERS: dict[str, set[str]] = {
     # Behind API Gateway; who may call a route is the policy's.
     "ApiAuthorizer": {"apigateway.amazonaws.com /authorizers/*", "the routes of Api"},
@@ -35,8 +38,14 @@ INVOKERS: dict[str, set[str]] = {
         "the routes of Api",
     },
     "AuditApi": {"apigateway.amazonaws.com /*/*/api/audit", "the routes of Api"},
+    # The gateway's role alone may ask it (lisa.rag.wire).
+    "VectorStoresApi": GATEWAY,
     # The gateway may ask it too (lisa.rag.wire).
-    "RagSearch": {"apigateway.amazonaws.com /*/GET/api/repository/*/similaritySearch*", "the routes of Api"},
+    "RagSearch": {
+        "apigateway.amazonaws.com /*/GET/api/repository/*/similaritySearch*",
+        "the routes of Api",
+        *GATEWAY,
+    },
     "RepositoriesApi": REPOSITORY_ROUTES,
     "CollectionsApi": REPOSITORY_ROUTES,
     "DocumentsApi": REPOSITORY_ROUTES,
@@ -216,7 +225,8 @@ def test_one_function_starts_workflows_and_no_function_starts_another() -> None:
         if resource["Type"] == "AWS::Serverless::StateMachine"
     }
     # And the scheduler, for the pipelines of whoever holds the policy.
-    assert invoking == machines | {"SchedulerRole", "SchedulesPolicy"}
+    # And the gateway, for who has signed in.
+    assert invoking == machines | {"SchedulerRole", "SchedulesPolicy", "GatewayTaskRole"}
 
 
 def test_templates_hold_no_event_source_beside_the_functions() -> None:

@@ -18,7 +18,7 @@ MAX_QUERIES = 8
 MAX_RESULTS = 50
 # What is longer no embedding model reads; the search itself cuts to what its model does.
 MAX_QUERY_CHARACTERS = 16_000
-CHUNKS = 200
+CHUNKS = 100
 MAX_TEXT_BYTES = 2 * 1024 * 1024  # of one page of a file's text
 # Stores that a caller may not see do not exist, in the words of this interface.
 _HIDDEN = frozenset({"repository_not_found", "collection_not_found"})

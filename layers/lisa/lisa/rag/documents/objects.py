@@ -265,6 +265,14 @@ class ObjectStore:
         )
         return [record(ObjectState, item) for item in items], last
 
+    def place_in_collection(self, document_id: str, repository_id: str, collection_id: str) -> str | None:
+        """The key to go on after this object with `of_collection`; None when it is not in there."""
+        key = rows.object_key(document_id)
+        item = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item", {})
+        if item.get("ownedBy") != {"S": rows.objects_of(repository_id, collection_id)}:
+            return None
+        return f"{item['at']['S']}|{item['pk']['S']}|{item['sk']['S']}"
+
     def states(self, document_ids: Iterable[str]) -> dict[str, ObjectState]:
         """Those of these objects that are known."""
         keys = [rows.object_key(each) for each in dict.fromkeys(document_ids)]

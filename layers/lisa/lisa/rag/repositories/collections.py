@@ -58,8 +58,12 @@ class CollectionService:
         self._documents_bucket = documents_bucket
         self._clock = clock
 
-    def create(self, principal: Principal, repository_id: str, request: CreateCollection) -> CollectionAnswer:
+    def create(
+        self, principal: Principal, repository_id: str, request: CreateCollection, *, owned: bool = False
+    ) -> CollectionAnswer:
         """Stores the wish for a collection, which takes documents at once. A user's own carries its `owner`.
+
+        So does one that is to be `owned`, whoever makes it.
 
         Raises NotFound, Forbidden, InvalidRequest naming the field, Conflict when the name is taken.
         """
@@ -92,7 +96,7 @@ class CollectionService:
             allow_chunking_override=request.allow_chunking_override,
             description=request.description or "",
             allowed_groups=_groups(principal, repository, request.allowed_groups or []),
-            owner="" if administers else principal.user,
+            owner=principal.user if owned or not administers else "",
             tags=tuple(request.metadata.tags) if request.metadata else (),
             custom_fields=custom_fields_of(request.metadata),
             created_by=principal.user,

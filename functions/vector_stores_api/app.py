@@ -1,0 +1,53 @@
+"""OpenAI's files and vector stores, called by the gateway on behalf of callers whose tokens it has verified."""
+
+from typing import Any
+
+from lisa import aws
+from lisa.models.store import ModelStore
+from lisa.observability import traced
+from lisa.rag.answering import answered
+from lisa.rag.documents.queue import WorkQueue
+from lisa.rag.documents.service import DocumentService
+from lisa.rag.documents.stores import Stores
+from lisa.rag.documents.uploads import Uploads
+from lisa.rag.openai.interface import Call, interface_of
+from lisa.rag.repositories.collections import CollectionService
+from lisa.rag.repositories.embedding_models import EmbeddingModels, Gateway
+from lisa.rag.repositories.lookup import Lookup
+from lisa.rag.repositories.store import RepositoryStore
+from lisa.rag.wire import principal_of
+from lisa.settings import Settings
+
+settings = Settings.from_environment()
+repositories = RepositoryStore(settings.repositories_table, aws.dynamodb())
+stores = Stores.of(settings.documents_table, aws.dynamodb())
+uploads = Uploads(settings.documents_bucket, aws.s3(), max_bytes=settings.max_document_bytes)
+interface = interface_of(
+    settings.documents_table,
+    aws.dynamodb(),
+    lookup=Lookup(repositories),
+    collections=CollectionService(
+        repositories,
+        EmbeddingModels(ModelStore(settings.models_table, aws.dynamodb()), Gateway()),
+        stores,
+        settings.documents_bucket,
+    ),
+    documents=DocumentService(
+        aws.dynamodb(), Lookup(repositories), stores, uploads, WorkQueue(settings.work_queue_url, aws.sqs())
+    ),
+    stores=stores,
+    uploads=uploads,
+)
+
+
+@traced
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    principal = principal_of(event["principal"])
+    call = Call(principal, event["method"], event["route"], event["path"], event["query"], event["body"])
+    return answered(
+        lambda: (200, interface.answer(call)),
+        requestId=str(event.get("requestId", "")),
+        method=call.method,
+        route=call.route,
+        user=principal.user,
+    )
