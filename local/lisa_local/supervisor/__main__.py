@@ -17,16 +17,23 @@ from lisa_local.home import ROOT, Home
 from lisa_local.processes import adopt_orphans
 from lisa_local.supervisor.daemon import Component, Supervisor
 
+# It starts in 5 seconds where nothing else runs, and computes all that time.
+OPENSEARCH_SECONDS = 180.0
+
 
 def components(home: Home, config: Config) -> tuple[Component, ...]:
-    def component(name: str, *needs: str, stop_seconds: float = 10) -> Component:
+    def component(name: str, *needs: str, stop_seconds: float = 10, start_seconds: float = 60) -> Component:
         command = (sys.executable, "-m", f"lisa_local.{name}", str(home.path))
-        return Component(name, command, needs=needs, stop_seconds=stop_seconds)
+        return Component(name, command, needs, stop_seconds, start_seconds)
 
     # The emulator stops before the engine, or it would replace the containers that the engine ends.
     return (
         component("postgres", stop_seconds=35),
-        *([component("opensearch", stop_seconds=35)] if config.opensearch.node else []),
+        *(
+            [component("opensearch", stop_seconds=35, start_seconds=OPENSEARCH_SECONDS)]
+            if config.opensearch.node
+            else []
+        ),
         component("engine", stop_seconds=15),
         component("emulator", "engine", stop_seconds=45),
         component("door", "emulator"),

@@ -20,7 +20,8 @@ from lisa_local.home import Home
 from lisa_local.supervisor import logfiles
 
 ORDER = ("postgres", "opensearch", "engine", "emulator", "door")
-START_SECONDS = 90.0
+START_SECONDS = {"opensearch": 200.0}
+OTHERS_START_SECONDS = 90.0
 STOP_SECONDS = 100.0
 
 
@@ -75,7 +76,7 @@ class Control:
         Raises:
             Problem: it failed, with its last words.
         """
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + START_SECONDS.get(component, OTHERS_START_SECONDS)
         while time.monotonic() < deadline:
             cloud = self.status()
             if cloud is None:

@@ -38,6 +38,7 @@ class Component:
     command: tuple[str, ...]
     needs: tuple[str, ...] = ()
     stop_seconds: float = 10.0
+    start_seconds: float = START_SECONDS
 
 
 @dataclass
@@ -154,10 +155,11 @@ class Supervisor:
         )
 
     async def _wait_for_ready(self, service: Service, log_path: Any, offset: int) -> None:
-        deadline = time.monotonic() + START_SECONDS
+        start_seconds = service.component.start_seconds
+        deadline = time.monotonic() + start_seconds
         while not logfiles.has_line(log_path, "ready", offset):
             if time.monotonic() > deadline:
-                logger.warning("%s is not ready after %.0f s", service.component.name, START_SECONDS)
+                logger.warning("%s is not ready after %.0f s", service.component.name, start_seconds)
                 if service.process:
                     service.process.kill()
                 return

@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 from lisa_local import processes
+from lisa_local.config import Config, OpenSearch
 from lisa_local.console import Problem
+from lisa_local.home import Home
 from lisa_local.supervisor import logfiles
+from lisa_local.supervisor.__main__ import components
+from lisa_local.supervisor.control import ORDER
 
 from .conftest import Harness, alive
 
@@ -181,3 +185,12 @@ def test_ready_counts_only_as_a_whole_line_of_this_start(tmp_path: Path) -> None
     assert not logfiles.has_line(path, "ready", offset)
     path.write_text("ready\nnot ready yet\nready\n")
     assert logfiles.has_line(path, "ready", offset)
+
+
+def test_opensearch_is_a_component_where_it_was_chosen(home: Home) -> None:
+    def names(chosen: OpenSearch) -> list[str]:
+        return [each.name for each in components(home, Config("0a1b2c3d", 10, opensearch=chosen))]
+
+    without = ["postgres", "engine", "emulator", "door"]
+    assert names(OpenSearch()) == names(OpenSearch(url="http://127.0.0.1:9200")) == without
+    assert names(OpenSearch(node=True)) == list(ORDER)

@@ -34,7 +34,7 @@ class Dying:
     """A process that dies at one of its requests: before it is sent, or before its answer comes."""
 
     def __init__(self, store: OpenSearchStore, step: int, *, sent: bool) -> None:
-        self.store = OpenSearchStore(store._address)
+        self.store = OpenSearchStore(store.address)
         self.requests = 0
         transport = self.store.client.transport
         perform = transport.perform_request
@@ -59,7 +59,7 @@ def seen(store: OpenSearchStore, index: Index) -> set[str]:
 
 def lying_there(store: OpenSearchStore, index: Index) -> int:
     """Chunks that take room in the index, whether they count or not."""
-    name = schema.door(schema.name_of(store._address, index))
+    name = schema.door(schema.name_of(store.address, index))
     store.client.indices.refresh(index=name)
     found = store.client.count(index=name, body={"query": {"exists": {"field": "version"}}})
     return int(found["count"])
@@ -169,14 +169,14 @@ def test_an_index_that_is_dropped_is_not_made_again_by_writing_to_it(
 
     with pytest.raises(NotFound, match="has no index of generation 1"):
         store.replace(index, document(), dropping())
-    name = schema.name_of(store._address, index)
+    name = schema.name_of(store.address, index)
     assert not store.client.indices.exists(index=name)
     assert not store.client.indices.exists(index=schema.door(name))
 
 
 def test_names_of_attributes_become_no_fields(store: OpenSearchStore, index: Index) -> None:
     def fields() -> Any:
-        return store.client.indices.get_mapping(index=schema.name_of(store._address, index))
+        return store.client.indices.get_mapping(index=schema.name_of(store.address, index))
 
     before = fields()
     for number in range(5):

@@ -32,11 +32,11 @@ _PAGE = 200
 
 class OpenSearchStore:
     def __init__(self, address: Address) -> None:
-        self._address = address
+        self.address = address
 
     @cached_property
     def client(self) -> OpenSearch:
-        return calls.connect(self._address)
+        return calls.connect(self.address)
 
     def close(self) -> None:
         """Ends the connections; the store goes on working and makes new ones."""
@@ -45,8 +45,8 @@ class OpenSearchStore:
             del self.client
 
     def create(self, index: Index, visibility: Visibility) -> None:
-        name = name_of(self._address, index)
-        body = schema.body(self._address, index, visibility)
+        name = name_of(self.address, index)
+        body = schema.body(self.address, index, visibility)
         try:
             calls.write(lambda: self._create(name, body))
         except calls.Conflicting:
@@ -54,13 +54,13 @@ class OpenSearchStore:
             self.set_visibility(index, visibility)
 
     def set_visibility(self, index: Index, visibility: Visibility) -> None:
-        name = name_of(self._address, index)
+        name = name_of(self.address, index)
         with _naming(index):
             actions = list(schema.visibility_actions(name, visibility))
             calls.write(lambda: self.client.indices.update_aliases(body={"actions": actions}))
 
     def drop(self, index: Index) -> None:
-        name = name_of(self._address, index)
+        name = name_of(self.address, index)
         calls.write(lambda: self.client.indices.delete(index=name, params={"ignore_unavailable": "true"}))
 
     def replace(self, index: Index, document: StoredDocument, chunks: Iterable[EmbeddedChunk]) -> bool:
@@ -99,7 +99,7 @@ class OpenSearchStore:
             ]
 
     def size(self, index: Index) -> Size:
-        name = door(name_of(self._address, index))
+        name = door(name_of(self.address, index))
         body = {
             "size": 0,
             "track_total_hits": True,
@@ -116,10 +116,10 @@ class OpenSearchStore:
         )
 
     def _writer(self, index: Index, document_id: str) -> Writer:
-        return Writer(self.client, name_of(self._address, index), index, document_id)
+        return Writer(self.client, name_of(self.address, index), index, document_id)
 
     def _searcher(self, index: Index) -> Searcher:
-        return Searcher(self.client, name_of(self._address, index), index, lambda: self._legacy_scores)
+        return Searcher(self.client, name_of(self.address, index), index, lambda: self._legacy_scores)
 
     @cached_property
     def _legacy_scores(self) -> bool:
@@ -145,7 +145,7 @@ class OpenSearchStore:
             )
 
     def _exists(self, index: Index) -> bool:
-        name = name_of(self._address, index)
+        name = name_of(self.address, index)
         return bool(calls.read(lambda: self.client.indices.exists(index=name)))
 
     def _stored(self, index: Index, document_id: str, count: int) -> Iterator[EmbeddedChunk]:
