@@ -11,6 +11,7 @@ from lisa.models.schema import CreateModel, ModelAnswer, ModelsAnswer
 from lisa.models.secrets import ProviderKeys
 from lisa.models.service import ModelService
 from lisa.models.store import ModelStore
+from lisa.rag.repositories.store import RepositoryStore
 from lisa.settings import Settings
 
 settings = Settings.from_environment()
@@ -18,6 +19,7 @@ models = ModelService(
     settings,
     ModelStore(settings.models_table, aws.dynamodb()),
     ProviderKeys(settings.deployment, aws.secrets_manager()),
+    used_by=RepositoryStore(settings.repositories_table, aws.dynamodb()).user_of_model,
 )
 app = api_resolver()
 

@@ -187,3 +187,14 @@ def test_administrators_see_statuses_and_files_that_were_dropped_nowhere(load, a
 def test_the_sample_is_answered(load, ask):
     answer = load("documents_api").handler(sample("documents_api"), Context())
     assert answer["statusCode"] == 404  # its model is not the default collection's
+
+
+def test_a_model_that_a_collection_is_embedded_with_is_not_deleted(load, ask):
+    models = load("models_api").handler
+    answer = models(call("DELETE", "/api/models/mini"), Context())
+    body = json.loads(answer["body"])
+    assert (answer["statusCode"], body["code"]) == (409, "model_in_use")
+    assert "'default' in the repository default" in body["message"]
+    other = call("POST", "/api/models", external(modelId="spare", modelType="embedding"))
+    assert models(other, Context())["statusCode"] == 201
+    assert models(call("DELETE", "/api/models/spare"), Context())["statusCode"] == 200

@@ -21,17 +21,21 @@ def may_see(principal: Principal, record: ModelRecord) -> bool:
 
 
 class ModelService:
+    """`used_by` says what needs a model, in words, if anything does."""
+
     def __init__(
         self,
         settings: Settings,
         store: ModelStore,
         keys: ProviderKeys,
         *,
+        used_by: Callable[[str], str | None] = lambda model_id: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._store = store
         self._keys = keys
+        self._used_by = used_by
         self._clock = clock
 
     def create(self, principal: Principal, request: CreateModel) -> Model:
@@ -103,13 +107,20 @@ class ModelService:
     def delete(self, model_id: str) -> Model:
         """Wishes the model away; asking again changes nothing.
 
-        Raises NotFound, or Conflict when the row changes under our hands.
+        Raises NotFound, or Conflict when something needs the model or the row changes under our hands.
         """
         record = self._store.get(model_id)
         if record is None:
             raise self._missing(model_id)
         if record.desired == "absent" and record.status == "Deleting":
             return record.public()
+        # One that has failed serves nobody: to delete it is how it is made again.
+        user = self._used_by(model_id) if record.status != "Failed" else None
+        if user is not None:
+            raise Conflict(
+                f"The model {model_id!r} embeds the documents of {user}: delete that first.",
+                code="model_in_use",
+            )
         now = int(self._clock())
         wished = self._store.want_absent(record, now=now, deadline=now + DELETE_SECONDS)
         if wished is None:

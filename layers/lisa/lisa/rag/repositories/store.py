@@ -64,6 +64,16 @@ class RepositoryStore:
         """All of a repository, by id."""
         return [record(Collection, item) for item in self._all(f"COLLECTION#{repository_id}")]
 
+    def user_of_model(self, model_id: str) -> str | None:
+        """A collection or repository, in words, that embeds with this model; None when there is none."""
+        for repository in self.repositories():
+            for collection in self.collections(repository.id):
+                if collection.embedding_model == model_id:
+                    return f"the collection {collection.name!r} in the repository {repository.id}"
+            if repository.embedding_model_id == model_id:
+                return f"the repository {repository.id}"
+        return None
+
     def rows(self) -> Iterator[Row]:
         """Everything there is, for who looks after it."""
         for item in self._all("REPOSITORY"):
