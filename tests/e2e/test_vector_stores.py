@@ -105,7 +105,7 @@ def test_a_file_that_cannot_be_read_fails_with_a_reason(client):
 
 def test_what_is_dropped_into_its_folder_is_a_file_of_it(client, cloud, store, people):
     bucket, _, folder = store.metadata["drop_folder"].removeprefix("s3://").partition("/")
-    cloud.session().client("s3").put_object(
+    cloud.session.client("s3").put_object(
         Bucket=bucket, Key=folder + "dropped/notes.txt", Body=b"The safe is blue."
     )
     alice = people["alice"]
