@@ -23,7 +23,7 @@ APIS = (
     "documents_api",
 )  # fmt: skip
 # Posts that answer 200, as upstream's clients want it.
-MAKES_NOTHING = ("/presigned-url", "/bulk", "/redrive")
+MAKES_NOTHING = ("/presigned-url", "/bulk", "/redrive", "/reindex")
 DESCRIPTION = (
     "The management API of LISA. Send a token as `Authorization: Bearer <token>`. Inference lies under /v1 and speaks "
     "OpenAI's API (and Anthropic's at /v1/messages): use any client of theirs."

@@ -9,7 +9,9 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Query
 from lisa import aws
 from lisa.api.resolver import api_handler, api_resolver, caller, created
 from lisa.models.store import ModelStore
+from lisa.rag.documents.schema import JobItem, job_item
 from lisa.rag.documents.stores import Stores
+from lisa.rag.ingestion.wiring import reindexing
 from lisa.rag.repositories.collections import CollectionService
 from lisa.rag.repositories.embedding_models import EmbeddingModels, Gateway
 from lisa.rag.repositories.schema import (
@@ -18,6 +20,7 @@ from lisa.rag.repositories.schema import (
     CollectionQuery,
     CollectionsAnswer,
     CreateCollection,
+    ReindexCollection,
     UpdateCollection,
 )
 from lisa.rag.repositories.store import RepositoryStore
@@ -30,6 +33,7 @@ collections = CollectionService(
     Stores.of(settings.documents_table, aws.dynamodb()),
     settings.documents_bucket,
 )
+anew = reindexing(settings)
 app = api_resolver()
 
 
@@ -93,6 +97,17 @@ def update_collection(
 )
 def delete_collection(repository_id: str, collection_id: str) -> CollectionDeletion:
     return collections.delete(caller(app), repository_id, unquote(collection_id))
+
+
+@app.post(
+    "/api/repository/<repository_id>/collection/<collection_id>/reindex",
+    summary="Cut and embed a collection's documents anew, with another model too; the old index serves meanwhile",
+    tags=["Collections"],
+)
+def reindex_collection(
+    repository_id: str, collection_id: str, body: Annotated[ReindexCollection, Body()]
+) -> JobItem:
+    return job_item(collections.reindex(caller(app), repository_id, unquote(collection_id), body, anew))
 
 
 handler = api_handler(app)

@@ -105,6 +105,9 @@ _API: dict[tuple[str, str], Sample] = {
     ("DELETE", "/api/repository/{repositoryId}/collection/{collectionId}"): Sample(
         f"/api/repository/{TEAM_REPOSITORY}/collection/{MISSING}", (404,)
     ),
+    ("POST", "/api/repository/{repositoryId}/collection/{collectionId}/reindex"): Sample(
+        f"/api/repository/{TEAM_REPOSITORY}/collection/{MISSING}/reindex", (404,), b"{}"
+    ),
     ("GET", "/api/repository/status"): Sample("/api/repository/status"),
     ("POST", "/api/repository/presigned-url"): Sample("/api/repository/presigned-url", (400,), b"a/b.txt"),
     ("POST", "/api/repository/{repositoryId}/bulk"): Sample(

@@ -26,7 +26,7 @@ BUCKET = "weights"
 STATES_ROLE = "arn:aws:iam::123456789012:role/states"
 MACHINES = (
     "create", "delete", "repository_create", "repository_update", "repository_delete", "collection_create",
-    "collection_delete",
+    "collection_delete", "collection_reindex",
 )  # fmt: skip
 WAIT = json.dumps({"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 600, "End": True}}})
 

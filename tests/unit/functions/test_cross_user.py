@@ -105,6 +105,7 @@ OBJECTS: dict[str, Callable[[Api, Api], str | tuple[str, ...]]] = {
     "/api/repository/{repositoryId}/collection": a_repository,
     "/api/repository/{repositoryId}/collections": a_repository,
     "/api/repository/{repositoryId}/collection/{collectionId}": a_collection,
+    "/api/repository/{repositoryId}/collection/{collectionId}/reindex": a_collection,
     "/api/repository/{repositoryId}/bulk": a_repository,
     "/api/repository/{repositoryId}/document": a_repository,
     "/api/repository/{repositoryId}/jobs": a_repository,

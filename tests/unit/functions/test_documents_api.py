@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from lisa import aws
 from lisa.rag.documents import rows
-from lisa.rag.records import Job, JobStatus, JobType
+from lisa.rag.records import CollectionStatus, Job, JobStatus, JobType
+from lisa.rag.repositories.store import RepositoryStore
 
-from tests.unit.functions.conftest import DOCUMENTS_BUCKET, DOCUMENTS_TABLE, Context
+from tests.unit.functions.conftest import DOCUMENTS_BUCKET, DOCUMENTS_TABLE, REPOSITORIES_TABLE, Context
 from tests.unit.functions.samples import call, sample
 from tests.unit.models.bodies import external
 
@@ -198,3 +199,22 @@ def test_a_model_that_a_collection_is_embedded_with_is_not_deleted(load, ask):
     other = call("POST", "/api/models", external(modelId="spare", modelType="embedding"))
     assert models(other, Context())["statusCode"] == 201
     assert models(call("DELETE", "/api/models/spare"), Context())["statusCode"] == 200
+
+
+def test_a_collection_is_indexed_anew_when_something_is_to_be_different(load, ask):
+    api = load("collections_api").handler
+    path = "/api/repository/default/collection/mini/reindex"
+
+    def reindex(body: Any, **options: Any) -> tuple[int, Any]:
+        answer = api(call("POST", path, body, **options), Context())
+        return answer["statusCode"], json.loads(answer["body"])
+
+    store = RepositoryStore(REPOSITORIES_TABLE, aws.dynamodb())
+    store.set_status(store.collection("default", "mini"), CollectionStatus.ACTIVE, now=1)
+    assert reindex({}, user="alice", groups=("user",))[0] == 403
+    assert reindex({})[0] == 400
+    assert reindex({"embeddingModel": "nothing"})[0] == 400
+    status, job = reindex({"chunkingStrategy": {"type": "fixed", "size": 200, "overlap": 20}})
+    assert (status, job["job_type"]) == (200, "collection_reindex")
+    assert store.collection("default", "mini").next_generation == 2
+    assert reindex({"chunkingStrategy": {"type": "none"}})[0] == 409

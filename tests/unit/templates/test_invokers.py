@@ -101,9 +101,9 @@ INVOKERS: dict[str, set[str]] = {
 }
 """Each function with all that may start it. A new way in belongs here, with a thought about who can cause it."""
 
-STARTERS = {"ModelDispatch", "RepositoryDispatch", "DocumentDispatch"}
-"""The functions that may start an execution of a workflow; reconcilers have the table's stream, or the queue, start
-them again."""
+STARTERS = {"ModelDispatch", "RepositoryDispatch", "DocumentDispatch", "CollectionsApi"}
+"""The functions that may start an execution of a workflow (CollectionsApi one: a re-index); reconcilers have the
+table's stream, or the queue, start them again."""
 
 _WATCHERS = re.compile(r"AWS::CloudWatch::|AWS::Logs::")
 

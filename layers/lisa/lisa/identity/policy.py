@@ -78,6 +78,7 @@ RULES: tuple[Rule, ...] = (
     _api("GET", "/api/repository/{repositoryId}/collection/{collectionId}", Who.USER),
     _api("PUT", "/api/repository/{repositoryId}/collection/{collectionId}", Who.USER),
     _api("DELETE", "/api/repository/{repositoryId}/collection/{collectionId}", Who.USER),
+    _api("POST", "/api/repository/{repositoryId}/collection/{collectionId}/reindex", Who.USER),
     _api("GET", "/api/repository/status", Who.ADMIN),
     _api("POST", "/api/repository/presigned-url", Who.USER),
     _api("POST", "/api/repository/{repositoryId}/bulk", Who.USER),

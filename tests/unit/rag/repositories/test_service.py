@@ -6,6 +6,7 @@ import pytest
 from lisa.errors import Conflict, Forbidden, InvalidRequest, LisaError, NotFound
 from lisa.identity.principal import Principal
 from lisa.models.store import ModelStore
+from lisa.rag.documents.stores import Stores
 from lisa.rag.records import Chunking, CollectionStatus, Connection, RepositoryStatus
 from lisa.rag.repositories.collections import CollectionService
 from lisa.rag.repositories.embedding_models import EmbeddingModels
@@ -22,6 +23,7 @@ from pydantic import ValidationError
 from tests.unit.models.bodies import external, record
 from tests.unit.rag.people import ADMIN, person
 from tests.unit.rag.repositories.conftest import MODELS_TABLE
+from tests.unit.tables import create_table
 
 ANN, BOB = person("ann", "blue"), person("bob", "red")
 KEEPER = person("kim", "blue", rag_admin=True)
@@ -61,7 +63,9 @@ def repositories(store: RepositoryStore, models: EmbeddingModels) -> RepositoryS
 
 @pytest.fixture
 def collections(store: RepositoryStore, models: EmbeddingModels) -> CollectionService:
-    return CollectionService(store, models)
+    client = store._client
+    create_table(client, "jobs")  # deletions leave a job there; nothing asks an index
+    return CollectionService(store, models, Stores.of("jobs", client), "drop")
 
 
 def body(**fields: Any) -> CreateRepository:
@@ -361,7 +365,8 @@ class TestCollections:
     def test_an_administrator_s_collection_is_for_everyone(self, collections: CollectionService) -> None:
         made = collections.create(KEEPER, "library", CreateCollection(name="Ours"))
         assert made.owner is None
-        assert collections.get(BOB, "library", "Ours") == made
+        seen = collections.get(BOB, "library", "Ours")
+        assert (seen.collection_id, seen.document_count) == (made.collection_id, 0)
         with pytest.raises(Forbidden):
             collections.update(BOB, "library", "Ours", UpdateCollection(description="his"))
 
@@ -454,12 +459,15 @@ class TestCollections:
     ) -> None:
         made = collections.create(ANN, "library", CreateCollection(name="Mine"))
         with pytest.raises(NotFound):
-            collections.want_absent(BOB, "library", made.collection_id)
+            collections.delete(BOB, "library", made.collection_id)
         with pytest.raises(Forbidden):
-            collections.want_absent(BOB, "library", "mini")
-        first = collections.want_absent(ANN, "library", "Mine")
-        assert collections.want_absent(ANN, "library", "Mine") == first
-        assert first.status is CollectionStatus.DELETE_IN_PROGRESS
+            collections.delete(BOB, "library", "mini")
+        first = collections.delete(ANN, "library", "Mine")
+        assert collections.delete(ANN, "library", "Mine") == first
+        assert (first.deletion_type, first.status) == ("full", "DELETE_PENDING")
+        found = store.collection("library", made.collection_id)
+        assert found is not None
+        assert found.status is CollectionStatus.DELETE_IN_PROGRESS
         with pytest.raises(Conflict, match="being deleted"):
             collections.update(ANN, "library", "Mine", UpdateCollection(description="late"))
 
@@ -468,7 +476,7 @@ class TestCollections:
     ) -> None:
         repositories.create(ADMIN, body(repositoryId="other"))
         made = collections.create(ANN, "library", CreateCollection(name="Mine"))
-        for attempt in (collections.get, collections.want_absent):
+        for attempt in (collections.get, collections.delete):
             with pytest.raises(LisaError) as refused:
                 attempt(ANN, "other", made.collection_id)
             assert refused.value.status == 404

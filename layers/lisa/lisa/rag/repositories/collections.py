@@ -11,10 +11,12 @@ from lisa.errors import Conflict, Forbidden, InvalidRequest
 from lisa.identity.principal import Principal
 from lisa.rag.access import may_change_collection, may_create_collection
 from lisa.rag.documents.stores import Stores
+from lisa.rag.ingestion.reindex import Reindexing
 from lisa.rag.records import (
     Chunking,
     Collection,
     CollectionStatus,
+    Job,
     JobStatus,
     Repository,
     RepositoryStatus,
@@ -31,6 +33,7 @@ from lisa.rag.repositories.schema import (
     CollectionsAnswer,
     CreateCollection,
     DeletionSummary,
+    ReindexCollection,
     UpdateCollection,
 )
 from lisa.rag.repositories.store import RepositoryStore
@@ -205,6 +208,29 @@ class CollectionService:
             deletion_type="partial" if going.is_default else "full",
             status=str(JobStatus.DELETE_PENDING),
             summary=self._summary(repository, going),
+        )
+
+    def reindex(
+        self,
+        principal: Principal,
+        repository_id: str,
+        name: str,
+        request: ReindexCollection,
+        reindexing: Reindexing,
+    ) -> Job:
+        """Has a collection cut and embedded anew, while the old index serves; the job says how far it is.
+
+        Raises NotFound, Forbidden, InvalidRequest naming the field or when nothing would be different, Conflict while
+        the collection is being changed.
+        """
+        repository, found = self._changeable(principal, repository_id, name)
+        model = request.embedding_model or found.embedding_model
+        return reindexing.begin(
+            found,
+            principal.user,
+            embedding_model=model,
+            dimensions=self._models.dimensions(principal, model, repository.type, field="embeddingModel"),
+            chunking=chunking_of(request.chunking_strategy) if request.chunking_strategy else found.chunking,
         )
 
     def _summary(self, repository: Repository, collection: Collection) -> DeletionSummary:

@@ -177,6 +177,13 @@ class UpdateCollection(_Part):
     )
 
 
+class ReindexCollection(_Part):
+    """How the collection's documents are to be cut and embedded; what is left out stays as it is."""
+
+    embedding_model: ModelWord | None = None
+    chunking_strategy: Strategy | None = None
+
+
 class CollectionAnswer(_Part):
     collection_id: str
     repository_id: str
