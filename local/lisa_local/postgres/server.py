@@ -28,7 +28,7 @@ STOP_SECONDS = 20
 _OPTIONS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
-    "shared_buffers": "64MB",
+    "shared_buffers": "256MB",
     "max_connections": "60",
     "jit": "off",
     "log_line_prefix": "%m [%p] ",

@@ -7,7 +7,7 @@ from lisa.rag.vectors.base import Hit
 from lisa.rag.vectors.pgvector import rows
 from lisa.rag.vectors.pgvector.scope import Scope
 
-SEARCHED = 200
+SEARCHED = 100
 """How many candidates the index keeps while it searches (`hnsw.ef_search`); see decision 0009 for the recall."""
 
 # The index's answer is taken in its own order. `relaxed_order` goes on searching when the filter leaves too few, and
@@ -28,15 +28,18 @@ _APPROXIMATE = (
 _EXACT = (
     "WITH nearest AS MATERIALIZED (SELECT c.number, (c.embedding <=> %s::halfvec) + 0 AS distance"
     " FROM {documents} AS d JOIN {chunks} AS c ON c.document = d.key"
-    " WHERE {visible} AND {fits} ORDER BY distance LIMIT %s)"
+    " WHERE c.document = ANY(%s::int[]) AND {visible} AND {fits} ORDER BY distance LIMIT %s)"
     f" SELECT 1 - distance, {rows.HIT} FROM nearest JOIN {{chunks}} AS c USING (number)"
     " JOIN {documents} AS d ON d.key = c.document"
 )
 
 
 def search(cursor: Cursor, scope: Scope, vector: str, limit: int) -> tuple[Hit, ...]:
-    if scope.selective:
-        cursor.execute(scope.statement(_EXACT), [vector, *scope.visible_values, *scope.fits_values, limit])
+    if scope.documents is not None:
+        cursor.execute(
+            scope.statement(_EXACT),
+            [vector, scope.documents, *scope.visible_values, *scope.fits_values, limit],
+        )
     else:
         cursor.execute(_SETTINGS, [str(min(max(SEARCHED, 2 * limit), 1000))])
         join = scope.statement(" JOIN {documents} AS d ON d.key = c.document")

@@ -16,7 +16,10 @@ _LISTS = (
     "SELECT t.term, t.chunks, p.entries FROM {terms} AS t JOIN {postings} AS p USING (term)"
     " WHERE {visible} AND t.term = ANY(%s)"
 )
-_FITTING = "SELECT c.number FROM {documents} AS d JOIN {chunks} AS c ON c.document = d.key WHERE {visible} AND {fits}"
+_FITTING = (
+    "SELECT c.number FROM {documents} AS d JOIN {chunks} AS c ON c.document = d.key"
+    " WHERE c.document = ANY(%s::int[]) AND {visible} AND {fits}"
+)
 _BEST = (
     f"SELECT best.place, {rows.HIT} FROM unnest(%s::int[]) WITH ORDINALITY AS best (number, place)"
     " JOIN {chunks} AS c USING (number) JOIN {documents} AS d ON d.key = c.document"
@@ -29,8 +32,10 @@ def search(cursor: Cursor, scope: Scope, text: str, limit: int) -> tuple[Hit, ..
     if not lists:
         return ()
     numbers, scores = bm25.score(lists, scope.words / scope.chunks)
-    if scope.selective:
-        cursor.execute(scope.statement(_FITTING), [*scope.visible_values, *scope.fits_values])
+    if scope.documents is not None:
+        cursor.execute(
+            scope.statement(_FITTING), [scope.documents, *scope.visible_values, *scope.fits_values]
+        )
         fitting = np.isin(numbers, np.array([number for (number,) in cursor], np.int64))
         numbers, scores = numbers[fitting], scores[fitting]
     hits: list[Hit] = []

@@ -23,8 +23,9 @@ _VISIBLE = "(%s OR i.groups && %s::text[] OR (i.owner <> '' AND i.owner = %s) OR
 class Scope:
     """Conditions with the values that they bind, in order; every statement that reads chunks has `visible` in it.
 
-    `fits` is the filter's condition, of a document `d` and a chunk `c`. `selective` says that so few chunks fit that
-    all of them are looked at. `chunks` and `words` count the whole index, with which BM25 compares.
+    `fits` is the filter's condition, of a document `d` and a chunk `c`. Where so few chunks fit that all of them are
+    looked at, `documents` holds their documents' keys. `chunks` and `words` count the whole index, with which BM25
+    compares.
     """
 
     name: str
@@ -37,7 +38,7 @@ class Scope:
     fits: sql.Composable
     fits_values: tuple[object, ...]
     filtered: bool
-    selective: bool
+    documents: list[int] | None
 
     def statement(self, text: str, **more: sql.Composable) -> sql.Composed:
         return statement(text, self.name, visible=self.visible, fits=self.fits, **more)
@@ -69,25 +70,30 @@ def scope_of(cursor: Cursor, index: Index, reader: Reader, wanted: Filter | None
         fits=sql.SQL(condition),
         fits_values=tuple(values),
         filtered=wanted is not None,
-        selective=wanted is not None
-        and bool(is_visible)
-        and _is_selective(cursor, name, wanted, values, condition),
+        documents=_few(cursor, name, wanted, values, condition)
+        if wanted is not None and is_visible
+        else None,
     )
 
 
-def _is_selective(
+def _few(
     cursor: Cursor, name: str, wanted: Filter, values: Sequence[object], condition: str
-) -> bool:
+) -> list[int] | None:
+    """Keys of the documents whose chunks fit, or None when those are too many to look at.
+
+    They are named to the statements that follow, because the planner cannot guess how few fit a filter.
+    """
     pages = filters.asks_for_pages(wanted)
     source = "{documents} AS d JOIN {chunks} AS c ON c.document = d.key" if pages else "{documents} AS d"
     counted = "1" if pages else "d.chunks"
     cursor.execute(
         statement(
-            f"SELECT coalesce(sum(chunks), 0) FROM"
-            f" (SELECT {counted} AS chunks FROM {source} WHERE NOT d.removed AND {condition} LIMIT %s) AS few",
+            f"SELECT d.key, {counted} FROM {source} WHERE NOT d.removed AND {condition} LIMIT %s",
             name,
         ),
         [*values, EXACT_CHUNKS + 1],
     )
-    row = cursor.fetchone()
-    return row is not None and int(row[0]) <= EXACT_CHUNKS
+    found = cursor.fetchall()
+    if sum(chunks for _, chunks in found) > EXACT_CHUNKS or len(found) > EXACT_CHUNKS:
+        return None
+    return sorted({key for key, _ in found})
