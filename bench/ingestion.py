@@ -105,7 +105,7 @@ class Cloud:
         total = 0
         for process in processes.tree(emulator)[1:] if emulator else []:
             try:
-                total += process.memory_info().rss
+                total += process.memory_full_info().pss  # what they share is counted once
             except psutil.Error:
                 continue
         return total / (1 << 20)
