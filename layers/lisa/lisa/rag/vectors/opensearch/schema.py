@@ -21,7 +21,7 @@ segments, which are dear to merge, than a few."""
 # Lucene's defaults, which both stores score by.
 K1 = 1.2
 B = 0.75
-# Neighbours and candidates of a vector in the graph: measured in decision 0010.
+# Neighbours and candidates of a vector in the graph.
 GRAPH: Json = {"m": 16, "ef_construction": 128}
 
 

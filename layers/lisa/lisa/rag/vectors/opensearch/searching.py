@@ -19,7 +19,7 @@ from lisa.rag.vectors.opensearch.records import Record, key_of
 from lisa.rag.vectors.opensearch.writing import vector_of
 
 CANDIDATES = 150
-"""How many neighbours the graph is searched for at least (Lucene's `k`); decision 0010 has the recall."""
+"""How many neighbours the graph is searched for at least (Lucene's `k`): more find more of the nearest."""
 SPARE = 50
 """Records and hidden chunks that an answer has room for, beside what was asked for."""
 ATTEMPTS = 12
