@@ -305,7 +305,9 @@ def main() -> int:
         corpus = given(arguments.corpus, arguments.chunks, arguments.queries)
     else:
         corpus = synthetic(arguments.chunks, arguments.dimensions, arguments.queries)
-    index = Index("bench", "vectors", 1, corpus.vectors.shape[1])
+    # What is kept is found again only by the same numbers, which make the same corpus.
+    made_of = f"{arguments.corpus} {arguments.chunks} {arguments.queries}"
+    index = Index("bench", made_of, 1, corpus.vectors.shape[1])
     with TemporaryDirectory() as temporary:
         folder = arguments.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)

@@ -14,9 +14,7 @@ SEARCHED = 100
 # the outer statement sorts. The planner would rather sort everything that fits a filter, which is slow.
 _SETTINGS = (
     "SELECT set_config('hnsw.ef_search', %s, true), set_config('hnsw.iterative_scan', 'relaxed_order', true),"
-    " set_config('hnsw.max_scan_tuples', '40000', true), set_config('enable_sort', 'off', true),"
-    " set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),"
-    " set_config('enable_mergejoin', 'off', true)"
+    " set_config('hnsw.max_scan_tuples', '40000', true), set_config('enable_sort', 'off', true)"
 )
 _APPROXIMATE = (
     "WITH nearest AS MATERIALIZED (SELECT c.number, c.embedding <=> %s::halfvec AS distance FROM {chunks} AS c{join}"

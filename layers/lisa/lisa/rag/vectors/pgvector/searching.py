@@ -8,12 +8,20 @@ from lisa.rag.vectors.pgvector import dense, lexical
 from lisa.rag.vectors.pgvector.scope import scope_of
 from lisa.rag.vectors.pgvector.writing import vector_text
 
+# Every statement that follows looks up few rows by their keys. The planner, which knows neither how few nor, in a new
+# index, how many there are, would at times read a whole table instead.
+_SETTINGS = (
+    "SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),"
+    " set_config('enable_mergejoin', 'off', true)"
+)
+
 
 def search(cursor: Cursor, index: Index, query: Query, reader: Reader) -> Arms:
     scope = scope_of(cursor, index, reader, query.filter)
     vector = _vector(query, scope.dimensions)
     if not scope.is_visible or not scope.chunks:
         return Arms()
+    cursor.execute(_SETTINGS)
     return Arms(
         dense.search(cursor, scope, vector, query.limit) if vector is not None else (),
         lexical.search(cursor, scope, query.text, query.limit) if query.mode is not Mode.DENSE else (),
