@@ -32,7 +32,8 @@ def impatient_dynamodb() -> "DynamoDBClient":
 
 @lru_cache
 def s3() -> "S3Client":
-    return boto3.client("s3", config=_CONFIG)
+    # By itself boto3 signs forms and links the old way, which newer regions refuse, and the emulator some of it.
+    return boto3.client("s3", config=_CONFIG.merge(Config(signature_version="s3v4")))
 
 
 @lru_cache
