@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Vectors = npt.NDArray[np.float32]
 
 # A request holds about a second's work of a CPU, so that a failed one costs little to repeat; two at once keep the
-# engine busy while the next is written and the last one read (docs/decisions/0014-search.md has the measurement).
+# engine busy while the next is written and the last one read. Both are chosen, not measured.
 BATCH_TEXTS = 64
 BATCH_CHARACTERS = 64 * 1024
 PARALLEL = 2
