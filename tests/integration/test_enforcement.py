@@ -91,4 +91,6 @@ def test_each_function_has_a_role_of_its_own_and_no_key_in_its_environment(cloud
     assert len(roles) == len(set(roles)), "two functions share a role"
     for each in found:
         variables = each.get("Environment", {}).get("Variables", {})
-        assert not [name for name in variables if name.startswith("AWS_")], each["FunctionName"]
+        # How botocore finds the emulator's state machines is no key.
+        aws = {name for name in variables if name.startswith("AWS_")} - {"AWS_DISABLE_HOST_PREFIX_INJECTION"}
+        assert not aws, each["FunctionName"]
