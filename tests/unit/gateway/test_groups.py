@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from lisa_gateway.callers import _CREDENTIALS
 from lisa_gateway.endpoints import ENDPOINTS, Endpoint
-from lisa_gateway.gateway import _CREDENTIALS
 
 from tests.unit.gateway.harness import ADMIN, ALICE, BOB, Answer, Running, document, route, running
 

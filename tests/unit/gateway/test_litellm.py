@@ -31,7 +31,7 @@ from tests.unit.gateway.harness import (
 
 ROOT = Path(__file__).parents[3]
 PYTHON = ROOT / ".venvs/gateway/bin/python"
-START = 60
+START = 180
 
 
 MAIL = "jo.doe@example.org"
