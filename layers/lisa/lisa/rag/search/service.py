@@ -10,7 +10,7 @@ from lisa.errors import InvalidRequest, NotFound
 from lisa.identity.principal import Principal
 from lisa.rag.access import reader
 from lisa.rag.embedding import Embedder
-from lisa.rag.records import Collection, Repository
+from lisa.rag.records import Collection, CollectionStatus, Repository
 from lisa.rag.repositories.lookup import Lookup
 from lisa.rag.search.fields import parse_filter
 from lisa.rag.search.fusion import Candidate, fuse, one_arm, ranked
@@ -96,6 +96,12 @@ class SearchService:
         watch = _Watch(self._clock)
         _check(request)
         repository, collection = self._lookup.collection(principal, request.repository_id, request.collection)
+        if collection.status is CollectionStatus.DELETE_IN_PROGRESS:
+            raise NotFound(
+                f"The collection {collection.name!r} is being deleted.",
+                code="collection_not_found",
+                field="collectionId",
+            )
         wanted = (
             None
             if request.filter is None
