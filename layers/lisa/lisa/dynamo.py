@@ -40,7 +40,6 @@ def page(
 
     Without `limit`, all that are left.
     """
-    items: list[dict[str, Any]] = []
     query: dict[str, Any] = {
         "TableName": table,
         "KeyConditionExpression": "pk = :pk",
@@ -49,17 +48,8 @@ def page(
     }
     if after is not None:
         query["ExclusiveStartKey"] = key(pk, after)
-    while True:
-        if limit is not None:
-            query["Limit"] = limit - len(items)
-        answer = client.query(**query)
-        items += [from_item(item) for item in answer["Items"]]
-        last = answer.get("LastEvaluatedKey")
-        if last is None:
-            return items, None
-        if limit is not None and len(items) >= limit:
-            return items, str(last["sk"]["S"])
-        query["ExclusiveStartKey"] = last
+    items, last = _pages(client, query, limit)
+    return items, str(last["sk"]["S"]) if last else None
 
 
 def index_page(
@@ -78,7 +68,6 @@ def index_page(
     `index` is its name and that of its partition's key, which is `value`. The key to go on after says where in the
     index, and at which item.
     """
-    items: list[dict[str, Any]] = []
     index_name, name = index
     query: dict[str, Any] = {
         "TableName": table,
@@ -91,16 +80,23 @@ def index_page(
     if after is not None:
         at, pk, sk = _parts(after)
         query["ExclusiveStartKey"] = key(pk, sk) | {name: {"S": value}, "at": {"S": at}}
+    items, last = _pages(client, query, limit)
+    return items, "|".join(str(last[part]["S"]) for part in ("at", "pk", "sk")) if last else None
+
+
+def _pages(
+    client: "DynamoDBClient", query: dict[str, Any], limit: int | None
+) -> tuple[list[dict[str, Any]], Mapping[str, Any] | None]:
+    """`limit` items that a query finds, or all; and the key of the last one when there are more."""
+    items: list[dict[str, Any]] = []
     while True:
         if limit is not None:
             query["Limit"] = limit - len(items)
         answer = client.query(**query)
         items += [from_item(item) for item in answer["Items"]]
         last = answer.get("LastEvaluatedKey")
-        if last is None:
-            return items, None
-        if limit is not None and len(items) >= limit:
-            return items, "|".join(str(last[part]["S"]) for part in ("at", "pk", "sk"))
+        if last is None or (limit is not None and len(items) >= limit):
+            return items, last
         query["ExclusiveStartKey"] = last
 
 

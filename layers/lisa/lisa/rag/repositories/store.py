@@ -91,7 +91,7 @@ class RepositoryStore:
     def create_repository(self, repository: Repository, default: Collection | None = None) -> None:
         """A repository, with its default collection where it has one. Raises Conflict when the id is taken."""
         puts = [_put(self._table, _item(repository))]
-        if not self._transact(puts + (self._new(default) if default else [])):
+        if not dynamo.transact(self._client, puts + (self._new(default) if default else [])):
             raise Conflict(
                 f"There is a repository {repository.id!r} already: choose another repositoryId, or delete it first.",
                 code="repository_exists",
@@ -109,7 +109,7 @@ class RepositoryStore:
                 "ExpressionAttributeValues": {":going": {"S": "DELETE"}},
             }
         }
-        if not self._transact([there, *self._new(collection)]):
+        if not dynamo.transact(self._client, [there, *self._new(collection)]):
             raise Conflict(
                 f"The repository {collection.repository_id} has a collection named {collection.name!r} already, or is "
                 "being deleted: choose another name.",
@@ -135,7 +135,7 @@ class RepositoryStore:
                     field="name",
                 )
             writes += [self._claim(new), _delete(self._table, _name_key(old))]
-        return self._transact(writes)
+        return dynamo.transact(self._client, writes)
 
     def set_status(
         self, kept: Kept, status: RepositoryStatus | CollectionStatus, reason: str = "", *, now: int
@@ -168,7 +168,7 @@ class RepositoryStore:
             writes.append(_delete(self._table, _name_key(kept)))
             if kept.is_default:
                 writes.append(_delete(self._table, _default_key(kept)))
-        return self._transact(writes)
+        return dynamo.transact(self._client, writes)
 
     def _new(self, collection: Collection) -> list[Any]:
         puts = [_put(self._table, _item(collection)), self._claim(collection)]
@@ -192,18 +192,6 @@ class RepositoryStore:
 
     def _all(self, pk: str) -> list[dict[str, Any]]:
         return dynamo.page(self._client, self._table, pk)[0]
-
-    def _transact(self, writes: list[Any]) -> bool:
-        """False when a condition did not hold."""
-        try:
-            self._client.transact_write_items(TransactItems=writes)
-        except self._client.exceptions.TransactionCanceledException as error:
-            reasons: Any = error.response.get("CancellationReasons", [])
-            codes = {reason.get("Code") for reason in reasons}
-            if codes & {"ConditionalCheckFailed", "TransactionConflict"}:
-                return False
-            raise
-        return True
 
     def _update(self, kept: Kept, expression: str, new: Mapping[str, Any], condition: str) -> bool:
         extra: dict[str, Any] = (
