@@ -95,13 +95,7 @@ class SearchService:
         """
         watch = _Watch(self._clock)
         _check(request)
-        repository, collection = self._lookup.collection(principal, request.repository_id, request.collection)
-        if collection.status is CollectionStatus.DELETE_IN_PROGRESS:
-            raise NotFound(
-                f"The collection {collection.name!r} is being deleted.",
-                code="collection_not_found",
-                field="collectionId",
-            )
+        repository, collection = self._collection(principal, request.repository_id, request.collection)
         wanted = (
             None
             if request.filter is None
@@ -146,8 +140,21 @@ class SearchService:
         """Pieces of a document in order, from the ordinal behind `after`. Raises NotFound as `search` does."""
         if not 1 <= limit <= MAX_CHUNKS:
             raise InvalidRequest(f"limit must be between 1 and {MAX_CHUNKS}.", field="limit")
-        repository, found = self._lookup.collection(principal, repository_id, collection)
+        repository, found = self._collection(principal, repository_id, collection)
         return self._store(repository).chunks(index_of(found), document_id, after=after, limit=limit)
+
+    def _collection(
+        self, principal: Principal, repository_id: str, name: str
+    ) -> tuple[Repository, Collection]:
+        """Raises NotFound also for one that is being deleted: what is left of it is nobody's to read."""
+        repository, found = self._lookup.collection(principal, repository_id, name)
+        if found.status is CollectionStatus.DELETE_IN_PROGRESS:
+            raise NotFound(
+                f"The collection {found.name!r} is being deleted.",
+                code="collection_not_found",
+                field="collectionId",
+            )
+        return repository, found
 
     def _cut(self, collection: Collection, query: str) -> tuple[str, bool]:
         tokenizer = self._tokenizer(collection.embedding_model)
