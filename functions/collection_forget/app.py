@@ -3,12 +3,13 @@
 from typing import Any
 
 from lisa.observability import logger, traced
+from lisa.rag.documents import wiring as documents
 from lisa.rag.ingestion import wiring
 from lisa.rag.repositories.workflow import SUPERSEDED, Wish, current_collection
 from lisa.settings import Settings
 
 settings = Settings.from_environment()
-repositories, forget = wiring.repositories(settings), wiring.forgetter(settings)
+repositories, forget = documents.repositories(settings), wiring.forgetter(settings)
 
 
 @traced

@@ -6,29 +6,17 @@ from typing import Annotated
 
 from aws_lambda_powertools.event_handler import Response, content_types
 from aws_lambda_powertools.event_handler.openapi.params import Body, Query
-from lisa import aws
 from lisa.api.resolver import api_handler, api_resolver, caller
 from lisa.errors import InvalidRequest
-from lisa.rag.documents import schema
-from lisa.rag.documents.queue import WorkQueue
-from lisa.rag.documents.service import DocumentService, Upload
-from lisa.rag.documents.stores import Stores
-from lisa.rag.documents.uploads import Uploads
+from lisa.rag.documents import schema, wiring
+from lisa.rag.documents.service import Upload
 from lisa.rag.records import Chunking
 from lisa.rag.repositories.definitions import chunking_of, custom_fields_of
-from lisa.rag.repositories.lookup import Lookup
-from lisa.rag.repositories.store import RepositoryStore
 from lisa.settings import Settings
 
 settings = Settings.from_environment()
-repositories = RepositoryStore(settings.repositories_table, aws.dynamodb())
-documents = DocumentService(
-    aws.dynamodb(),
-    Lookup(repositories),
-    Stores.of(settings.documents_table, aws.dynamodb()),
-    Uploads(settings.documents_bucket, aws.s3(), max_bytes=settings.max_document_bytes),
-    WorkQueue(settings.work_queue_url, aws.sqs()),
-)
+repositories = wiring.repositories(settings)
+documents = wiring.service(settings)
 app = api_resolver()
 
 CollectionId = Annotated[str | None, Query(alias="collectionId", description="Id or name; without it, all")]

@@ -6,22 +6,17 @@ from lisa import aws
 from lisa.models.store import ModelStore
 from lisa.observability import traced
 from lisa.rag.answering import answered
-from lisa.rag.documents.queue import WorkQueue
-from lisa.rag.documents.service import DocumentService
-from lisa.rag.documents.stores import Stores
-from lisa.rag.documents.uploads import Uploads
+from lisa.rag.documents import wiring
 from lisa.rag.openai.interface import Call, interface_of
 from lisa.rag.repositories.collections import CollectionService
 from lisa.rag.repositories.embedding_models import EmbeddingModels, Gateway
 from lisa.rag.repositories.lookup import Lookup
-from lisa.rag.repositories.store import RepositoryStore
 from lisa.rag.wire import principal_of
 from lisa.settings import Settings
 
 settings = Settings.from_environment()
-repositories = RepositoryStore(settings.repositories_table, aws.dynamodb())
-stores = Stores.of(settings.documents_table, aws.dynamodb())
-uploads = Uploads(settings.documents_bucket, aws.s3(), max_bytes=settings.max_document_bytes)
+repositories = wiring.repositories(settings)
+stores = wiring.stores(settings)
 interface = interface_of(
     settings.documents_table,
     aws.dynamodb(),
@@ -32,11 +27,9 @@ interface = interface_of(
         stores,
         settings.documents_bucket,
     ),
-    documents=DocumentService(
-        aws.dynamodb(), Lookup(repositories), stores, uploads, WorkQueue(settings.work_queue_url, aws.sqs())
-    ),
+    documents=wiring.service(settings),
     stores=stores,
-    uploads=uploads,
+    uploads=wiring.uploads(settings),
 )
 
 

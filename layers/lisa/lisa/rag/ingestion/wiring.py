@@ -6,11 +6,8 @@ from typing import TYPE_CHECKING
 from lisa import aws
 from lisa.events import EventPublisher
 from lisa.rag.documents.forget import Forgetter
-from lisa.rag.documents.queue import WorkQueue
-from lisa.rag.documents.service import DocumentService
 from lisa.rag.documents.slots import SlotStore
-from lisa.rag.documents.stores import Stores
-from lisa.rag.documents.uploads import Uploads
+from lisa.rag.documents.wiring import queue, repositories, stores, uploads
 from lisa.rag.ingestion.check import CheckDocuments
 from lisa.rag.ingestion.commit import CommitDocuments
 from lisa.rag.ingestion.dispatch import DispatchDocuments
@@ -22,8 +19,6 @@ from lisa.rag.ingestion.reindex import Reindexing
 from lisa.rag.ingestion.schedules import PipelineSchedules
 from lisa.rag.ingestion.telling import Telling
 from lisa.rag.ingestion.work import WorkArea
-from lisa.rag.repositories.lookup import Lookup
-from lisa.rag.repositories.store import RepositoryStore
 from lisa.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,24 +28,8 @@ if TYPE_CHECKING:
     from lisa.rag.ingestion.store import StoreDocuments
 
 
-def repositories(settings: Settings) -> RepositoryStore:
-    return RepositoryStore(settings.repositories_table, aws.dynamodb())
-
-
-def stores(settings: Settings) -> Stores:
-    return Stores.of(settings.documents_table, aws.dynamodb())
-
-
 def reindexes(settings: Settings) -> ReindexStore:
     return ReindexStore(settings.documents_table, aws.dynamodb())
-
-
-def uploads(settings: Settings) -> Uploads:
-    return Uploads(settings.documents_bucket, aws.s3(), max_bytes=settings.max_document_bytes)
-
-
-def queue(settings: Settings) -> WorkQueue:
-    return WorkQueue(settings.work_queue_url, aws.sqs())
 
 
 def slots(settings: Settings) -> SlotStore:
@@ -81,13 +60,6 @@ def executions(settings: Settings) -> IngestionExecutions:
         ingest=settings.document_ingest_state_machine_arn,
         delete=settings.document_delete_state_machine_arn,
         long=settings.document_ingest_long_state_machine_arn,
-    )
-
-
-def service(settings: Settings) -> DocumentService:
-    """For the functions that people's calls reach."""
-    return DocumentService(
-        aws.dynamodb(), Lookup(repositories(settings)), stores(settings), uploads(settings), queue(settings)
     )
 
 
