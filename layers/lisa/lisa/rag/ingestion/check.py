@@ -85,22 +85,8 @@ class CheckDocuments:
         return items
 
     def _items(self, asked: AskedFor, state: ObjectState, place: Destination | Nowhere) -> list[Item]:
-        base = Item(
-            request=asked.id,
-            action=Action.REMOVE if state.kind is Kind.REMOVED else Action.INGEST,
-            document_id=state.document_id,
-            repository_id=state.repository_id,
-            collection_id=state.collection_id,
-            sequencer=state.sequencer,
-            job_id=state.job_id,
-            bucket=state.bucket,
-            key=state.key,
-            pipeline=state.pipeline,
-            etag=state.etag,
-            size=state.size,
-            at=self._now(),
-            force=asked.force,
-            existing=asked.existing,
+        base = Item.of(state, request=asked.id).model_copy(
+            update={"at": self._now(), "force": asked.force, "existing": asked.existing}
         )
         if isinstance(place, Nowhere):
             return [base.became(Outcome.FAILED, place.reason, code="unplaced", nowhere=True)]

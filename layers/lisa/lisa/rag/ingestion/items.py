@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from lisa.rag.documents.objects import Kind, ObjectState
 from lisa.rag.documents.queue import Request
 from lisa.rag.records import Chunking
 
@@ -83,6 +84,24 @@ class Item(BaseModel):
     content_hash: str = ""
     chunks: int = 0
     parts: tuple[Part, ...] = ()
+
+    @classmethod
+    def of(cls, state: ObjectState, *, request: str = "") -> "Item":
+        """What the newest version of an object asks for."""
+        return cls(
+            request=request,
+            action=Action.REMOVE if state.kind is Kind.REMOVED else Action.INGEST,
+            document_id=state.document_id,
+            repository_id=state.repository_id,
+            collection_id=state.collection_id,
+            sequencer=state.sequencer,
+            job_id=state.job_id,
+            bucket=state.bucket,
+            key=state.key,
+            pipeline=state.pipeline,
+            etag=state.etag,
+            size=state.size,
+        )
 
     @property
     def is_open(self) -> bool:

@@ -16,7 +16,7 @@ from lisa.rag.documents.stores import Stores
 from lisa.rag.documents.uploads import Uploads
 from lisa.rag.ingestion.commit import MAX_ATTEMPTS, CommitDocuments
 from lisa.rag.ingestion.executions import IngestionExecutions
-from lisa.rag.ingestion.items import Action, Item, Outcome, Work
+from lisa.rag.ingestion.items import Item, Outcome, Work
 
 # Milliseconds. An Express execution ends within five minutes, and a retry waits for a minute at most.
 LOST_AFTER = 8 * 60_000
@@ -122,15 +122,5 @@ class ReconcileDocuments:
             report.gave_up.append(state.document_id)
 
     def _give_up(self, state: ObjectState, reason: str) -> None:
-        item = Item(
-            request="",
-            action=Action.REMOVE if state.kind is Kind.REMOVED else Action.INGEST,
-            document_id=state.document_id,
-            repository_id=state.repository_id,
-            collection_id=state.collection_id,
-            sequencer=state.sequencer,
-            job_id=state.job_id,
-            bucket=state.bucket,
-            key=state.key,
-        )
+        item = Item.of(state)
         self._commit(Work(work="", items=(item.became(Outcome.FAILED, reason, code="server_error"),)))
