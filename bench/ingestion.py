@@ -4,7 +4,8 @@
     .venv/bin/python bench/ingestion.py --cloud DIR --files 10000 --corpus 5000
 
 Makes a repository of its own and removes it. The embedder's own speed is measured in the same run, over the gateway,
-with the same texts in requests of 64, two at a time: what ingestion gets of it is the ratio that counts.
+with the same texts in requests of 64, two at a time: what ingestion gets of it is the ratio that counts. Many small
+files are compared with the same pipeline around workers that do nothing (bench/ingestion_empty.py), in the same run.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from ingestion_empty import EmptyPipeline  # beside this file
 from lisa import dynamo
 from lisa.rag.documents import naming, rows
 from lisa.rag.documents.stores import Stores
@@ -35,6 +37,7 @@ WORDS = [
     for b in ("form", "port", "duct", "sist", "fer")
 ]
 PAGE_WORDS = 400
+EMPTY_FILES = 2_000  # of the pipeline that has nothing to do
 CHUNK_WORDS = 180  # about the 254 tokens that MiniLM reads
 
 
@@ -49,13 +52,15 @@ class Cloud:
         self.home = Home(path)
         self.local = LocalCloud(self.home)
         self.token = Directory(self.local).token("admin")
-        functions = self.local.client("lambda").get_paginator("list_functions").paginate()
-        environment = next(
-            each["Environment"]["Variables"]
-            for page in functions
+        pages = self.local.client("lambda").get_paginator("list_functions").paginate()
+        # `lisa-Rag-1a2b3c-DocumentCheck-4D5E6F`
+        self.functions = {
+            each["FunctionName"].split("-")[-2]: each
+            for page in pages
             for each in page["Functions"]
-            if "DocumentCheck" in each["FunctionName"]
-        )
+            if "-Rag-" in each["FunctionName"]
+        }
+        environment = self.functions["DocumentCheck"]["Environment"]["Variables"]
         self.table, self.bucket = environment["LISA_DOCUMENTS_TABLE"], environment["LISA_DOCUMENTS_BUCKET"]
         self.dynamodb, self.s3 = self.local.client("dynamodb"), self.local.client("s3")
         self.stores = Stores.of(self.table, self.dynamodb)
@@ -105,7 +110,8 @@ class Cloud:
         total = 0
         for process in processes.tree(emulator)[1:] if emulator else []:
             try:
-                total += process.memory_full_info().pss  # what they share is counted once
+                if "-Rag-" in process.environ().get("AWS_LAMBDA_FUNCTION_NAME", ""):
+                    total += process.memory_full_info().pss  # what they share is counted once
             except psutil.Error:
                 continue
         return total / (1 << 20)
@@ -132,7 +138,7 @@ def latency(cloud: Cloud) -> None:
     )
 
 
-def many(cloud: Cloud, files: int) -> float:
+def many(cloud: Cloud, files: int) -> None:
     before, started = cloud.count(), time.perf_counter()
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: cloud.put(f"many/{n}.txt", f"File {n}: {text(12, n)}"), range(files)))
@@ -153,7 +159,16 @@ def many(cloud: Cloud, files: int) -> float:
         f"{found.documents - before.documents:,} ingested, {found.failed - before.failed} failed; "
         f"queue {deepest:,} deep, workers {most:,.0f} MiB at most (2,048 allowed)"
     )
-    return files / seconds
+    empty = EmptyPipeline(cloud.local, cloud.functions)
+    try:
+        empty.run(20)  # functions start
+        most_possible = empty.run(min(files, EMPTY_FILES))
+    finally:
+        empty.close()
+    print(
+        f"the same pipeline with empty workers: {most_possible:.1f} files/s; "
+        f"ratio {files / seconds / most_possible:.2f} (target 0.7)"
+    )
 
 
 def corpus(cloud: Cloud, chunks: int) -> None:

@@ -89,20 +89,30 @@ def test_others_do_not_see_it_and_administrators_see_all(client, alice, bob, adm
     assert everything["totalUniqueUsers"] >= 1
     assert everything["userGroups"]["team-a"] >= 1
     assert "alice" in {row["value"] for row in everything["usage"]["rows"]}
-    assert used(admin, "alice")["totalPrompts"] == used(alice)["totalPrompts"]
+    # The chat may be recorded between two readings.
+    prompts = [used(api, "alice")["totalPrompts"] for api in (alice, admin, alice)]
+    assert prompts == sorted(prompts)
 
 
 def test_the_table_is_csv(client, alice, api_url):
     chat(client)
     eventually("alice's use", lambda: used(alice)["totalPrompts"], within=WITHIN)
-    answer = http("GET", f"{api_url}/metrics/users/alice", token=alice.token, headers={"Accept": "text/csv"})
-    assert answer.status == 200
-    assert answer.headers["content-type"].startswith("text/csv")
-    rows = list(csv.DictReader(io.StringIO(answer.body)))
-    by_model = used(alice, groupBy="model")["usage"]["rows"]
-    assert [(row["model"], int(row["promptTokens"])) for row in rows] == [
-        (row["value"], row["promptTokens"]) for row in by_model
-    ]
+
+    def table():
+        answer = http(
+            "GET", f"{api_url}/metrics/users/alice", token=alice.token, headers={"Accept": "text/csv"}
+        )
+        assert answer.status == 200
+        assert answer.headers["content-type"].startswith("text/csv")
+        rows = csv.DictReader(io.StringIO(answer.body))
+        return [(row["model"], int(row["promptTokens"])) for row in rows]
+
+    def by_model():
+        rows = used(alice, groupBy="model")["usage"]["rows"]
+        return [(row["value"], row["promptTokens"]) for row in rows]
+
+    # The chat may be recorded between two readings.
+    eventually("both alike", lambda: table() == by_model(), within=WITHIN)
 
 
 def test_nothing_older_than_a_second_is_lost_when_the_gateway_is_killed(cloud, client, alice):

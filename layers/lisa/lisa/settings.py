@@ -55,6 +55,7 @@ class Settings(BaseModel):
     documents_bucket: str = ""
     max_document_bytes: int = 52_428_800
     work_queue_url: str = ""
+    interactive_queue_url: str = ""
     document_ingest_state_machine_arn: str = ""
     document_ingest_long_state_machine_arn: str = ""
     document_delete_state_machine_arn: str = ""

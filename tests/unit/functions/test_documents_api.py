@@ -74,9 +74,9 @@ def test_an_upload_goes_to_the_default_collection_by_the_model_s_name(ask):
     assert status == 200
     (job,) = answer["jobs"]
     assert job["status"] == "INGESTION_PENDING"
-    assert job["s3Path"] == f"s3://{DOCUMENTS_BUCKET}/default/mini/alice/hand book.txt"
+    assert job["s3Path"] == f"s3://{DOCUMENTS_BUCKET}/default/mini/~alice/hand book.txt"
     assert (answer["collectionId"], answer["collectionName"]) == ("mini", "default")
-    dropped = aws.s3().get_object(Bucket=DOCUMENTS_BUCKET, Key="default/mini/alice/hand book.txt")
+    dropped = aws.s3().get_object(Bucket=DOCUMENTS_BUCKET, Key="default/mini/~alice/hand book.txt")
     assert dropped["Body"].read() == b"Hello"
     status, answer = ask("GET", "/api/repository/default/jobs")
     assert status == 200

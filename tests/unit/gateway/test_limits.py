@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import boto3
 import pytest
-from lisa.limits.counters import CounterStore
+from lisa.limits.counters import CounterStore, Totals
 from lisa.limits.prices import Price
 from lisa.limits.record import Limit, counter_key
 from lisa.limits.store import LimitStore
@@ -145,6 +145,13 @@ def test_requests_a_minute_let_exactly_so_many_through_whatever_the_route_and_he
     assert gateway.chat(token=BOB).status == 200
     tables.now += 60
     assert gateway.chat().status == 200
+
+
+def test_what_nothing_is_added_to_is_told_all_the_same(tables):
+    start, end = Window.MINUTE.bounds(NOON)
+    tables.counters.add("USER#alice", Window.MINUTE, start, end, requests=3)
+    totals = tables.counters.add("USER#alice", Window.MINUTE, start, end, tokens=10)
+    assert totals == Totals(requests=3, tokens=10)
 
 
 def test_the_messages_api_refuses_in_its_own_dialect(gateway, tables):

@@ -79,7 +79,10 @@ INVOKERS: dict[str, set[str]] = {
     "CollectionIndex": {"workflow CollectionCreate", "workflow CollectionDelete"},
     "RepositoryRecord": REPOSITORY_WORKFLOWS,
     # The queue takes S3's events by two rules, and what our own roles ask for.
-    "DocumentDispatch": {"AWS::Lambda::EventSourceMapping DocumentDispatchSource"},
+    "DocumentDispatch": {
+        "AWS::Lambda::EventSourceMapping DocumentDispatchSource",
+        "AWS::Lambda::EventSourceMapping InteractiveDispatchSource",
+    },
     "DocumentReconcile": {"ScheduleV2 rate(1 minute)", "EventBridgeRule aws.states"},
     # By the schedules of pipelines, and once by whoever makes a pipeline.
     "DocumentFind": {

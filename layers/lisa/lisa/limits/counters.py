@@ -58,7 +58,8 @@ class CounterStore:
                 ":tokens": _number(tokens),
                 ":cost": _number(cost),
             },
-            ReturnValues="UPDATED_NEW",
+            # Not UPDATED_NEW, in which some stores leave out what 0 was added to.
+            ReturnValues="ALL_NEW",
         )
         return _totals(answer["Attributes"])
 

@@ -68,9 +68,15 @@ def test_a_users_folder_is_one_folder_whatever_they_are_called():
     assert naming.user_folder("ä" * 200) != naming.user_folder("ä" * 201)
 
 
+def test_an_upload_is_known_by_its_key():
+    assert naming.is_upload(naming.drop_key("library", "c 1", "ann", "x/a.txt"))
+    assert not naming.is_upload("library/c-1/ann/x/a.txt")
+    assert not naming.is_upload("library/c-1/notes~.txt")
+
+
 def test_nobody_drops_a_file_onto_anothers():
     assert naming.drop_key("library", "c-1", "ann", "a.txt") != naming.drop_key(
         "library", "c-1", "bob", "a.txt"
     )
     place = naming.place_of(naming.drop_key("library", "c 1", "ann", "x/a.txt"))
-    assert place == naming.Place("library", "c 1", "ann/x/a.txt")
+    assert place == naming.Place("library", "c 1", "~ann/x/a.txt")

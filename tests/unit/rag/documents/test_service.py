@@ -73,10 +73,10 @@ def test_an_upload_is_dropped_under_its_owner_and_its_job_is_there(service, stor
         ANN, "library", "Case Law", [Upload(key)], tags=["x"], attributes={"year": 1}
     )
     assert found.id == "c-1"
-    assert job.source == f"s3://{BUCKET}/library/c-1/ann/a.txt"
+    assert job.source == f"s3://{BUCKET}/library/c-1/~ann/a.txt"
     assert job.status is JobStatus.INGESTION_PENDING
     assert stores.jobs.get(job.id) == job
-    body = boto3.client("s3").get_object(Bucket=BUCKET, Key="library/c-1/ann/a.txt")["Body"].read()
+    body = boto3.client("s3").get_object(Bucket=BUCKET, Key="library/c-1/~ann/a.txt")["Body"].read()
     assert body == b"text"
     state = stores.objects.get(job.document_id)
     assert (state.expected, state.wishes.owner, state.wishes.attributes) == (job.id, "ann", {"year": 1})
@@ -177,7 +177,7 @@ def test_who_may_delete(service, keep, sqs, queue_url):
         service.delete(BOB, "library", [found.id])
     (job,) = service.delete(ANN, "library", [found.id])
     assert (job.status, job.type) == (JobStatus.DELETE_PENDING, JobType.DELETION)
-    assert sent(sqs, queue_url) == [{"document_id": found.id, "removal": True}]
+    assert sent(sqs, queue_url) == [{"document_id": found.id, "removal": True, "interactive": True}]
 
 
 def test_a_file_that_nobody_owns_is_deleted_by_administrators_of_retrieval(service, keep):
@@ -211,7 +211,7 @@ def test_by_name_only_the_collections_documents_go(service, keep):
 def test_a_failed_job_is_tried_again_and_no_other(service, stores, dynamodb, clock, sqs, queue_url):
     # Given
     _, (job,) = service.ingest(ANN, "library", "c-1", [Upload(uploaded())])
-    state = stores.objects.take(change("01", key="library/c-1/ann/a.txt"), now=clock.ms).state
+    state = stores.objects.take(change("01", key="library/c-1/~ann/a.txt"), now=clock.ms).state
     assert state.job_id == job.id
     with pytest.raises(Conflict):
         service.redrive(ANN, "library", job.id)
@@ -222,15 +222,15 @@ def test_a_failed_job_is_tried_again_and_no_other(service, stores, dynamodb, clo
     with pytest.raises(NotFound):
         service.redrive(BOB, "library", job.id)
     assert service.redrive(ANN, "library", job.id).status is JobStatus.INGESTION_PENDING
-    assert stores.objects.take(change("01", key="library/c-1/ann/a.txt"), now=clock.ms).state is not None
-    assert sent(sqs, queue_url) == [{"document_id": job.document_id}]
+    assert stores.objects.take(change("01", key="library/c-1/~ann/a.txt"), now=clock.ms).state is not None
+    assert sent(sqs, queue_url) == [{"document_id": job.document_id, "interactive": True}]
 
 
 def test_a_job_whose_file_has_changed_since_is_not_tried_again(service, stores, clock):
     _, (job,) = service.ingest(ANN, "library", "c-1", [Upload(uploaded())])
-    stores.objects.take(change("01", key="library/c-1/ann/a.txt"), now=clock.ms)
+    stores.objects.take(change("01", key="library/c-1/~ann/a.txt"), now=clock.ms)
     stores.jobs.settle(job, JobStatus.INGESTION_FAILED, "Bad.", now=clock.ms)
-    stores.objects.take(change("02", key="library/c-1/ann/a.txt"), now=clock.ms)
+    stores.objects.take(change("02", key="library/c-1/~ann/a.txt"), now=clock.ms)
     with pytest.raises(Conflict):
         service.redrive(ANN, "library", job.id)
 

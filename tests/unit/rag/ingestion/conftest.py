@@ -63,6 +63,7 @@ class World:
         for bucket in (BUCKET, OTHER):
             self.s3.create_bucket(Bucket=bucket)
         self.queue_url = self.sqs.create_queue(QueueName="work")["QueueUrl"]
+        self.interactive_url = self.sqs.create_queue(QueueName="interactive")["QueueUrl"]
         self.repositories = RepositoryStore(REPOSITORIES, self.client)
         self.repositories.create_repository(repository())
         self.repositories.create_collection(collection("mini", is_default=True, dimensions=DIMENSIONS))
@@ -94,7 +95,7 @@ class World:
         repositories = RepositoryStore(REPOSITORIES, client)
         uploads = Uploads(BUCKET, s3, max_bytes=1 << 20)
         area = WorkArea(BUCKET, s3)
-        self.queue = WorkQueue(self.queue_url, sqs)
+        self.queue = WorkQueue(self.queue_url, sqs, interactive_url=self.interactive_url)
         self.slots = SlotStore(TABLE, client, slots=1)
         self.check = CheckDocuments(
             repositories, stores, reindexes, drop_bucket=BUCKET, is_there=uploads.is_there, max_bytes=1 << 20,
@@ -210,14 +211,16 @@ class World:
         self.clock.now += 1
         return self.dispatch([Message(f"m-{n}", json.dumps(event)) for n, event in enumerate(events)])
 
-    def waiting(self) -> list[str]:
-        """Bodies of what is in the queue now, whatever its delay, taken out of it."""
+    def waiting(self, *names: str) -> list[str]:
+        """Bodies of what is in the queues (all, or those named) now, whatever its delay, taken out of them."""
         found: list[str] = []
         # moto holds delayed messages back by the real clock, which a test does not wait for.
         from moto.backends import get_backend
 
         backend = get_backend("sqs")["123456789012"]["us-east-1"]
         for queue in backend.queues.values():
+            if names and queue.name not in names:
+                continue
             found += [message.body for message in queue._messages if message not in queue.deleted_messages]
             queue._messages.clear()
         return found

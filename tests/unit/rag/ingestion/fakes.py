@@ -68,6 +68,8 @@ class MemoryStore:
         self.removed: dict[tuple[Index, str], str] = {}
         self.away = False
         self.visibilities: dict[Index, Visibility] = {}
+        self.writers = 1
+        self.writing: Callable[[], object] = lambda: None
 
     def create(self, index: Index, visibility: Visibility) -> None:
         self._there()
@@ -83,6 +85,7 @@ class MemoryStore:
 
     def replace(self, index: Index, document: StoredDocument, chunks: Iterable[EmbeddedChunk]) -> bool:
         documents = self._index(index)
+        self.writing()
         found = list(chunks)
         if any(len(each.vector) != index.dimensions for each in found):
             raise InvalidRequest("a vector of the wrong length")

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from threading import Barrier
 
 import pytest
 from lisa.rag.documents import naming
@@ -307,6 +308,16 @@ def test_many_chunks_are_a_long_file(world):
     assert (job.chunks_done, job.chunks_total) == (2000, 2000)
 
 
+def test_documents_are_written_together_where_their_store_wants_it(world):
+    keys = [f"library/c-1/{number}.txt" for number in range(3)]
+    world.chunks.indices[world.index()] = {}
+    world.chunks.writers = 3
+    world.chunks.writing = Barrier(3, timeout=10).wait  # none goes on before all have come
+    world.deliver(*(world.put(key, f"one of {key}\ntwo of {key}") for key in keys))
+    assert [world.texts(key) for key in keys] == [[f"one of {key}", f"two of {key}"] for key in keys]
+    assert statuses(world) == [JobStatus.INGESTION_COMPLETED] * 3
+
+
 # --- Messages
 
 
@@ -319,6 +330,16 @@ def test_a_message_that_nobody_understands_comes_back_until_it_is_a_dead_letter(
     )
     assert failed == ["bad", "odd"]
     assert world.texts(KEY) == ["one"]
+
+
+def test_what_is_tried_again_of_an_upload_does_not_queue_up_behind_what_was_dropped(world):
+    upload = naming.drop_key("library", "c-1", "ann", "mine.txt")
+    world.model.away = True
+    world.deliver(world.put(KEY, "one"), world.put(upload, "two"))
+    (waiting,) = world.waiting("interactive")
+    assert json.loads(waiting)["request"]["document_id"] == naming.document_id(BUCKET, upload)
+    (waiting,) = world.waiting("work")
+    assert json.loads(waiting)["request"]["document_id"] == naming.document_id(BUCKET, KEY)
 
 
 # --- What may pass by itself

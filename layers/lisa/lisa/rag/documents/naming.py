@@ -51,6 +51,11 @@ def is_folder(key: str) -> bool:
     return key.endswith("/")
 
 
+def is_upload(key: str) -> bool:
+    """Whether a key of the drop folder is one that `drop_key` makes, as the rule of stacks/rag.yaml tells, too."""
+    return "/~" in key
+
+
 def document_id(bucket: str, key: str, pipeline: str = "") -> str:
     """The id of the document that an object is, the same whenever it is asked for.
 
@@ -138,8 +143,11 @@ def upload_key(user: str, name: str) -> str:
 
 
 def drop_key(repository_id: str, collection_id: str, user: str, path: str) -> str:
-    """Where an uploaded file is dropped: below its user, so that nobody replaces another's file of the same name."""
-    key = f"{repository_id}/{quote(collection_id, safe='')}/{user_folder(user)}/{path}"
+    """Where an uploaded file is dropped: below its user, so that nobody replaces another's file of the same name.
+
+    By the `~` its events are known for an upload's: stacks/rag.yaml gives them a queue of their own.
+    """
+    key = f"{repository_id}/{quote(collection_id, safe='')}/~{user_folder(user)}/{path}"
     if len(key.encode()) > MAX_KEY:
         raise InvalidRequest("The file's name is too long.", field="keys")
     return key

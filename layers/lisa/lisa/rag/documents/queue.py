@@ -1,4 +1,4 @@
-"""The queue of work: S3's events come by it, and what we ask for ourselves."""
+"""The queues of work: S3's events come by them, and what we ask for ourselves."""
 
 import json
 from collections.abc import Iterable
@@ -18,7 +18,8 @@ class Request(BaseModel):
     With `bucket` and `key`: a version of an object that appeared, or with `removal` its end, as an event said or
     somebody found by looking (then `pipeline` says for which). With `document_id`: what its object's row says has
     to be done; with `generation` too, the document goes into that generation of its collection as well; with `retag`,
-    what is known of it has changed and its content has not. `force` embeds again what has not changed.
+    what is known of it has changed and its content has not. `force` embeds again what has not changed. `interactive`
+    is what a person waits for.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -35,28 +36,38 @@ class Request(BaseModel):
     generation: int = 0
     retag: bool = False
     force: bool = False
+    interactive: bool = False
     tries: int = 0
 
 
 class WorkQueue:
-    """`client` is a low-level SQS client."""
+    """Two queues, so that nobody who waits does so behind thousands of files that were dropped at once.
 
-    def __init__(self, url: str, client: Any) -> None:
-        self._url = url
+    `client` is a low-level SQS client; `interactive_url` is empty where nobody waits for what is asked.
+    """
+
+    def __init__(self, url: str, client: Any, *, interactive_url: str = "") -> None:
+        self._urls = {False: url, True: interactive_url or url}
         self._client = client
 
     def ask(self, requests: Iterable[Request], *, delay: int = 0) -> None:
-        """Raises Unavailable when the queue did not take all of them; asking again does no harm."""
-        bodies = [json.dumps({"request": each.model_dump(exclude_defaults=True)}) for each in requests]
-        self.send(bodies, delay=delay)
+        """Raises Unavailable when the queue did not take all of them; asking again does no harm.
 
-    def send(self, bodies: list[str], *, delay: int = 0) -> None:
-        """`delay` in seconds, 900 at most."""
+        `delay` in seconds, 900 at most.
+        """
+        asked: dict[bool, list[str]] = {}
+        for each in requests:
+            body = json.dumps({"request": each.model_dump(exclude_defaults=True)})
+            asked.setdefault(each.interactive, []).append(body)
+        for interactive, bodies in asked.items():
+            self._send(self._urls[interactive], bodies, delay)
+
+    def _send(self, url: str, bodies: list[str], delay: int) -> None:
         for start in range(0, len(bodies), _BATCH):
             entries: Any = [
                 {"Id": str(number), "MessageBody": body, "DelaySeconds": min(delay, MAX_DELAY)}
                 for number, body in enumerate(bodies[start : start + _BATCH])
             ]
-            answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
+            answer = self._client.send_message_batch(QueueUrl=url, Entries=entries)
             if answer.get("Failed"):
                 raise Unavailable(f"The queue did not take the work: {answer['Failed'][0].get('Message')}")

@@ -23,7 +23,7 @@ def uploads(settings: Settings) -> Uploads:
 
 
 def queue(settings: Settings) -> WorkQueue:
-    return WorkQueue(settings.work_queue_url, aws.sqs())
+    return WorkQueue(settings.work_queue_url, aws.sqs(), interactive_url=settings.interactive_queue_url)
 
 
 def service(settings: Settings) -> DocumentService:

@@ -86,7 +86,12 @@ class CheckDocuments:
 
     def _items(self, asked: AskedFor, state: ObjectState, place: Destination | Nowhere) -> list[Item]:
         base = Item.of(state, request=asked.id).model_copy(
-            update={"at": self._now(), "force": asked.force, "existing": asked.existing}
+            update={
+                "at": self._now(),
+                "force": asked.force,
+                "existing": asked.existing,
+                "interactive": asked.interactive,
+            }
         )
         if isinstance(place, Nowhere):
             return [base.became(Outcome.FAILED, place.reason, code="unplaced", nowhere=True)]
@@ -180,6 +185,7 @@ class CheckDocuments:
             etag=state.etag,
             size=document.bytes,
             at=document.uploaded_at,
+            interactive=asked.interactive,
         )
         generations = self._reindexes.generations(collection)
         if asked.retag:

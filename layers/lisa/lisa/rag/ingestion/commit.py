@@ -251,11 +251,15 @@ class CommitDocuments:
         for version, plan in zip(versions, plans, strict=True):
             item = version.worst
             if item.action is Action.RETAG and item.outcome is Outcome.RETRY:
-                requests.append((Request(document_id=item.document_id, retag=True), LONGEST_DELAY))
+                request = Request(document_id=item.document_id, retag=True, interactive=item.interactive)
+                requests.append((request, LONGEST_DELAY))
             if plan.again:
                 force = item.outcome is Outcome.FORCE
                 request = Request(
-                    document_id=item.document_id, removal=item.action is Action.REMOVE, force=force
+                    document_id=item.document_id,
+                    removal=item.action is Action.REMOVE,
+                    force=force,
+                    interactive=item.interactive,
                 )
                 requests.append((request, 0 if force else delay_after(self._attempts(item))))
             if plan.document is not None:
@@ -283,9 +287,13 @@ class CommitDocuments:
     def _ask_again(self, item: Item, *, delay: int) -> None:
         removal = item.action is Action.REMOVE
         generation = item.generation if item.action is Action.FEED else 0
-        self._queue.ask(
-            [Request(document_id=item.document_id, removal=removal, generation=generation)], delay=delay
+        request = Request(
+            document_id=item.document_id,
+            removal=removal,
+            generation=generation,
+            interactive=item.interactive,
         )
+        self._queue.ask([request], delay=delay)
 
     def _end_job(self, job: Job | None, *, reason: str = "", chunks: int = 0) -> Job | None:
         ended = _ended(job, failed=False, reason=reason, code="", now=self._now())

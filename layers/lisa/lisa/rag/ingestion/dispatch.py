@@ -114,6 +114,7 @@ def request_of(body: str) -> Request:
         etag=str(found.get("etag", "")).strip('"'),
         size=int(found.get("size", 0)),
         removal=message["detail-type"] == "Object Deleted",
+        interactive=naming.is_upload(found["key"]),
     )
 
 

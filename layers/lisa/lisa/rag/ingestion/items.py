@@ -77,6 +77,7 @@ class Item(BaseModel):
     delete_object: bool = False
     force: bool = False
     existing: bool = False
+    interactive: bool = False
     outcome: Outcome = Outcome.OPEN
     reason: str = ""
     code: str = ""

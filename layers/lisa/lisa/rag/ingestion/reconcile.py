@@ -95,7 +95,15 @@ class ReconcileDocuments:
             )
             report.gave_up.append(state.document_id)
         else:
-            self._queue.ask([Request(document_id=state.document_id, removal=state.kind is Kind.REMOVED)])
+            self._queue.ask(
+                [
+                    Request(
+                        document_id=state.document_id,
+                        removal=state.kind is Kind.REMOVED,
+                        interactive=naming.is_upload(state.key),
+                    )
+                ]
+            )
             report.asked_again.append(state.document_id)
 
     def _settle_upload(self, state: ObjectState, now: int, report: Report) -> None:
@@ -113,7 +121,7 @@ class ReconcileDocuments:
         if not dynamo.transact(self._client, [self._stores.objects.open_again(state, now=now, **new)]):
             return  # its event has come this very moment
         if self._uploads.is_there(state.bucket, state.key):
-            self._queue.ask([Request(document_id=state.document_id)])
+            self._queue.ask([Request(document_id=state.document_id, interactive=True)])
             report.asked_again.append(state.document_id)
         else:
             opened = self._stores.objects.get(state.document_id)

@@ -1,7 +1,9 @@
 """Fourth step: chunks and vectors go into the store, or out of it. Each document by itself: one that cannot be
 stored holds up no other."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import Any
 
 from lisa.errors import LisaError, NotFound, Unavailable
@@ -14,9 +16,10 @@ from lisa.rag.ingestion.places import Places
 from lisa.rag.ingestion.work import WorkArea
 from lisa.rag.records import Repository
 from lisa.rag.repositories.store import RepositoryStore
-from lisa.rag.vectors.base import Index, VectorStore
+from lisa.rag.vectors.base import EmbeddedChunk, Index, VectorStore
 
 OpenStore = Callable[[Repository], VectorStore]
+Embedded = Callable[[Item], Iterable[EmbeddedChunk]]
 
 
 class StoreDocuments:
@@ -47,19 +50,53 @@ class StoreDocuments:
             return work
         known = Known.read(self._stores, open_items)
         places = Places(self._repositories, self._drop_bucket)
+        writers = self._writers(open_items, places)
+        chunks = self._embedded(work.work, at_once=writers > 1)
+        with ThreadPoolExecutor(writers) as threads:
+            return work.with_items(
+                threads.map(
+                    lambda item: self._settle(item, batches, known, places, chunks),
+                    work.items,
+                )
+            )
+
+    def _writers(self, items: Sequence[Item], places: Places) -> int:
+        """How many documents are written at once."""
+        if len(items) == 1:
+            return 1
+        writers = 1
+        for repository_id in {each.repository_id for each in items}:
+            repository = places.repository(repository_id)
+            try:
+                writers = max(writers, self._open_store(repository).writers if repository else 1)
+            except LisaError:
+                continue  # told of each document that it concerns
+        return writers
+
+    def _embedded(self, work: str, *, at_once: bool) -> Embedded:
+        """What gives a document's chunks; the last batch that was read is kept for the next document.
+
+        Several at once are read one after the other and whole: there are 1,024 chunks in each at most
+        (`lisa.rag.ingestion.parse`). One by one they are read as they are used.
+        """
         cache: dict[int, Any] = {}
-        return work.with_items(
-            self._settle(work.work, item, batches, known, places, cache) for item in work.items
-        )
+        if not at_once:
+            return lambda item: self._area.embedded(work, item, cache)
+        lock = Lock()
+
+        def whole(item: Item) -> Iterable[EmbeddedChunk]:
+            with lock:
+                return list(self._area.embedded(work, item, cache))
+
+        return whole
 
     def _settle(
         self,
-        work: str,
         item: Item,
         batches: dict[int, dict[str, Any]],
         known: Known,
         places: Places,
-        cache: dict[int, Any],
+        chunks: Embedded,
     ) -> Item:
         if item.outcome not in (Outcome.OPEN, Outcome.UNCHANGED) or not item.generation:
             return item
@@ -67,13 +104,13 @@ class StoreDocuments:
         if failed is not None:
             return failed
         try:
-            return self._store(work, item, known, places, cache)
+            return self._store(item, known, places, chunks)
         except Unavailable as error:
             return item.became(Outcome.RETRY, error.message, code="server_error")
         except LisaError as error:
             return item.became(Outcome.FAILED, error.message, code="server_error")
 
-    def _store(self, work: str, item: Item, known: Known, places: Places, cache: dict[int, Any]) -> Item:
+    def _store(self, item: Item, known: Known, places: Places, chunks: Embedded) -> Item:
         repository = places.repository(item.repository_id)
         if repository is None:
             return item.became(Outcome.FAILED, "The repository was deleted meanwhile.")
@@ -94,10 +131,7 @@ class StoreDocuments:
             # A store that has lost what the table says that it holds is filled again.
             return item.became(Outcome.SUPERSEDED if there else Outcome.FORCE)
         done = self._again_with_index(
-            lambda: store.replace(index, version, self._area.embedded(work, item, cache)),
-            store,
-            index,
-            places,
+            lambda: store.replace(index, version, chunks(item)), store, index, places
         )
         return item.became(Outcome.STORED if done else Outcome.SUPERSEDED)
 

@@ -122,7 +122,10 @@ class Size:
 
 
 class VectorStore(Protocol):
-    """Every call may be made again after any failure. All raise Unavailable when the store is away."""
+    """Every call may be made again after any failure, and by several threads. All raise Unavailable when the store is
+    away. `writers` is how many documents one process had best write at once."""
+
+    writers: int
 
     def create(self, index: Index, visibility: Visibility) -> None:
         """Makes what an index needs; sets who may see it."""

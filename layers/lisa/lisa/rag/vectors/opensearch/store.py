@@ -31,6 +31,8 @@ _PAGE = 200
 
 
 class OpenSearchStore:
+    writers = 8  # each waits for a refresh, which is as dear for many as for one
+
     def __init__(self, address: Address) -> None:
         self.address = address
 

@@ -46,13 +46,13 @@ class Writer:
         """False when a newer version is there, or `copied` is not the version that counts any more."""
         version = records.new_version()
         try:
-            self._announce(version, document.sequencer)
+            announced = self._announce(version, document.sequencer)
         except Superseded:
             return False
         written: list[str] = []
         try:
             self._write(document, version, chunks, written)
-            record, place = self._let_count(document.sequencer, version, len(written), copied)
+            record, place = self._let_count(announced, document.sequencer, version, len(written), copied)
         except BaseException as error:
             # Best effort: hidden as it is, it does no harm until the next call finds it.
             with suppress(LisaError):
@@ -88,20 +88,28 @@ class Writer:
         if place is not None:
             self._clear(record, place)
 
-    def _announce(self, version: str, sequencer: str) -> None:
+    def _announce(self, version: str, sequencer: str) -> tuple[Record, Place | None]:
         for _ in range(CONFLICTS):
             record, place = self.load()
             if record.refuses(sequencer):
                 raise Superseded
-            if self._save(record.with_attempt(version), place) is not None:
-                return
+            announced = record.with_attempt(version)
+            saved = self._save(announced, place)
+            if saved is not None:
+                return announced, saved
         raise _busy()
 
     def _let_count(
-        self, sequencer: str, version: str, count: int, copied: str | None
+        self,
+        announced: tuple[Record, Place | None],
+        sequencer: str,
+        version: str,
+        count: int,
+        copied: str | None,
     ) -> tuple[Record, Place]:
+        """`announced` is the record as it was left: read again only if somebody else has changed it since."""
+        record, place = announced
         for _ in range(CONFLICTS):
-            record, place = self.load()
             if record.refuses(sequencer) or (copied is not None and record.version != copied):
                 raise Superseded
             if version not in record.writing:
@@ -110,6 +118,7 @@ class Writer:
             saved = self._save(counted, place, shown=True)
             if saved is not None:
                 return counted, saved
+            record, place = self.load()
         raise _busy()
 
     def _write(

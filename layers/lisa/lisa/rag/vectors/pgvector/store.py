@@ -24,6 +24,8 @@ from lisa.rag.vectors.pgvector.schema import name_of, statement
 
 
 class PgvectorStore:
+    writers = 1  # documents share words, and with them rows that two would wait for
+
     def __init__(self, address: Address) -> None:
         self._connections = Connections(address, schema.migrate)
 
