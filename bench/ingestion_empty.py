@@ -3,52 +3,61 @@
 What it takes in a second is the most that any worker could: bench/ingestion.py compares the real ones with it.
 """
 
-import io
 import json
+import sys
 import time
 import uuid
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError
 from lisa_local.cloud import LocalCloud
 
 STEPS = ("DocumentCheck", "DocumentParse", "DocumentEmbed", "DocumentStore", "DocumentCommit")
+DISPATCHER = Path(__file__).parents[1] / "functions/document_dispatch/app.py"
 
-# A step that hands on what the next one chooses by, and no more.
+PATIENCE: Any = {"Delay": 1, "MaxAttempts": 120}
+
+# Steps that hand on what the next one chooses by, and no more.
+LAST = """
+def handler(event, context):
+    return {"long": []}
+"""
 HANDLER = """
 def handler(event, context):
     if "batch" in event:
         return {"number": 0}
-    return {**event, "open": 1, "left": 0, "items": [{"job_id": "-"}], "batches": [{"number": 0}]}
+    items, batches = [{"job_id": "-"}], [{"number": 0}]
+    return {**event, "open": 1, "left": 0, "items": items, "batches": batches}
 """
 
 
 class EmptyPipeline:
-    """Made beside the real one by the operator's credentials; `close` removes it."""
+    """A stack beside the real one; `close` removes it."""
 
-    def __init__(self, cloud: LocalCloud, logical: dict[str, dict[str, Any]]) -> None:
-        """`logical`: configurations of deployed functions by their names in the template."""
-        self.name = f"bench-empty-{uuid.uuid4().hex[:8]}"
-        self._s3, self._sqs, self._events = (cloud.client(each) for each in ("s3", "sqs", "events"))
-        self._functions, self._machines, self._iam = (
-            cloud.client(each) for each in ("lambda", "stepfunctions", "iam")
-        )
-        self._made_functions: list[str] = []
-        role = self._role()
-        self._bucket_and_queue()
-        dispatch = logical["DocumentDispatch"]
-        machine = dispatch["Environment"]["Variables"]["LISA_DOCUMENT_INGEST_STATE_MACHINE_ARN"]
-        definition = self._machines.describe_state_machine(stateMachineArn=machine)["definition"]
+    def __init__(self, cloud: LocalCloud, real: dict[str, dict[str, Any]]) -> None:
+        """`real`: configurations of deployed functions by their names in the template."""
+        self.name = f"lisa-bench-empty-{uuid.uuid4().hex[:8]}"
+        self._s3, self._sqs, self._stacks = (cloud.client(each) for each in ("s3", "sqs", "cloudformation"))
+        variables = real["DocumentDispatch"]["Environment"]["Variables"]
+        definition = cloud.client("stepfunctions").describe_state_machine(
+            stateMachineArn=variables["LISA_DOCUMENT_INGEST_STATE_MACHINE_ARN"]
+        )["definition"]
         for step in STEPS:
-            made = self._function(step, HANDLER.encode(), role, dispatch["Runtime"])
-            definition = definition.replace(logical[step]["FunctionArn"], made)
-        self._machine = self._machines.create_state_machine(
-            name=self.name, definition=definition, roleArn=role, type="EXPRESS"
-        )["stateMachineArn"]
-        self._dispatcher(dispatch, role)
+            definition = definition.replace(real[step]["FunctionArn"], f"${{{step}.Arn}}")
+        changes: Any = self._stacks.create_change_set(
+            StackName=self.name,
+            ChangeSetName=self.name,
+            ChangeSetType="CREATE",
+            TemplateBody=json.dumps(_template(self.name, definition, real["DocumentDispatch"])),
+            Capabilities=["CAPABILITY_IAM"],
+        )["Id"]
+        self._stacks.get_waiter("change_set_create_complete").wait(
+            ChangeSetName=changes, WaiterConfig=PATIENCE
+        )
+        self._stacks.execute_change_set(ChangeSetName=changes)
+        self._stacks.get_waiter("stack_create_complete").wait(StackName=self.name, WaiterConfig=PATIENCE)
+        self._queue = self._sqs.get_queue_url(QueueName=self.name)["QueueUrl"]
 
     def run(self, files: int) -> float:
         """Files/s of so many, dropped at once."""
@@ -61,128 +70,112 @@ class EmptyPipeline:
                 )
             )
         while self._left():
+            if time.perf_counter() - started > 60 + files:
+                sys.exit("the pipeline with empty workers does not come to an end")
             time.sleep(0.5)
         return files / (time.perf_counter() - started)
 
     def close(self) -> None:
-        self._functions.delete_event_source_mapping(UUID=self._source)
-        self._events.remove_targets(Rule=self.name, Ids=["queue"])
-        self._events.delete_rule(Name=self.name)
-        self._sqs.delete_queue(QueueUrl=self._queue)
-        self._machines.delete_state_machine(stateMachineArn=self._machine)
-        for name in self._made_functions:
-            self._functions.delete_function(FunctionName=name)
         for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.name):
-            keys = [{"Key": each["Key"]} for each in page.get("Contents", [])]
+            keys: Any = [{"Key": each["Key"]} for each in page.get("Contents", [])]
             if keys:
                 self._s3.delete_objects(Bucket=self.name, Delete={"Objects": keys, "Quiet": True})
-        self._s3.delete_bucket(Bucket=self.name)
-        self._iam.delete_role_policy(RoleName=self.name, PolicyName="all")
-        self._iam.delete_role(RoleName=self.name)
-
-    def _role(self) -> str:
-        trust = {
-            "Effect": "Allow",
-            "Principal": {"Service": ["lambda.amazonaws.com", "states.amazonaws.com"]},
-        }
-        document = {"Version": "2012-10-17", "Statement": [{**trust, "Action": "sts:AssumeRole"}]}
-        arn = self._iam.create_role(RoleName=self.name, AssumeRolePolicyDocument=json.dumps(document))[
-            "Role"
-        ]["Arn"]
-        everything = {
-            "Effect": "Allow",
-            "Action": ["lambda:*", "states:*", "sqs:*", "logs:*"],
-            "Resource": "*",
-        }
-        self._iam.put_role_policy(
-            RoleName=self.name,
-            PolicyName="all",
-            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [everything]}),
-        )
-        return str(arn)
-
-    def _bucket_and_queue(self) -> None:
-        self._s3.create_bucket(Bucket=self.name)
-        self._queue = self._sqs.create_queue(
-            QueueName=self.name, Attributes={"VisibilityTimeout": "1980", "SqsManagedSseEnabled": "true"}
-        )["QueueUrl"]
-        arn = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])["Attributes"][
-            "QueueArn"
-        ]
-        pattern = {"source": ["aws.s3"], "detail": {"bucket": {"name": [self.name]}}}
-        rule = self._events.put_rule(Name=self.name, EventPattern=json.dumps(pattern))["RuleArn"]
-        allowed = {
-            "Effect": "Allow",
-            "Principal": {"Service": "events.amazonaws.com"},
-            "Action": "sqs:SendMessage",
-            "Resource": arn,
-            "Condition": {"ArnEquals": {"aws:SourceArn": rule}},
-        }
-        self._sqs.set_queue_attributes(
-            QueueUrl=self._queue,
-            Attributes={"Policy": json.dumps({"Version": "2012-10-17", "Statement": [allowed]})},
-        )
-        self._events.put_targets(Rule=self.name, Targets=[{"Id": "queue", "Arn": arn}])
-        self._s3.put_bucket_notification_configuration(
-            Bucket=self.name, NotificationConfiguration={"EventBridgeConfiguration": {}}
-        )
-        self._queue_arn = arn
-
-    def _function(self, step: str, code: bytes, role: str, runtime: str) -> str:
-        file = io.BytesIO()
-        with zipfile.ZipFile(file, "w") as archive:
-            archive.writestr("app.py", code)
-        name = f"{self.name}-{step}"
-        made = self._functions.create_function(
-            FunctionName=name,
-            Runtime=runtime,
-            Role=role,
-            Handler="app.handler",
-            Code={"ZipFile": file.getvalue()},
-            Timeout=60,
-        )
-        self._made_functions.append(name)
-        return str(made["FunctionArn"])
-
-    def _dispatcher(self, real: dict[str, Any], role: str) -> None:
-        """Our own function's code, with the other queue and machine."""
-        variables = {
-            **real["Environment"]["Variables"],
-            "LISA_WORK_QUEUE_URL": self._queue,
-            "LISA_INTERACTIVE_QUEUE_URL": self._queue,
-            "LISA_DOCUMENT_INGEST_STATE_MACHINE_ARN": self._machine,
-        }
-        code = Path(__file__).parents[1] / "functions/document_dispatch/app.py"
-        file = io.BytesIO()
-        with zipfile.ZipFile(file, "w") as archive:
-            archive.write(code, "app.py")
-        name = f"{self.name}-dispatch"
-        self._functions.create_function(
-            FunctionName=name,
-            Runtime=real["Runtime"],
-            Role=role,
-            Handler="app.handler",
-            Code={"ZipFile": file.getvalue()},
-            Timeout=real["Timeout"],
-            MemorySize=real["MemorySize"],
-            Layers=[each["Arn"] for each in real["Layers"]],
-            Environment={"Variables": variables},
-        )
-        self._made_functions.append(name)
-        sources = self._functions.list_event_source_mappings(FunctionName=real["FunctionName"])
-        like = sources["EventSourceMappings"][0]
-        self._source = self._functions.create_event_source_mapping(
-            FunctionName=name,
-            EventSourceArn=self._queue_arn,
-            BatchSize=like["BatchSize"],
-            FunctionResponseTypes=["ReportBatchItemFailures"],
-            ScalingConfig=like["ScalingConfig"],
-        )["UUID"]
+        self._stacks.delete_stack(StackName=self.name)
 
     def _left(self) -> int:
         names: Any = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        try:
-            found = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=names)["Attributes"]
-        except ClientError:
-            return 1
+        found = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=names)["Attributes"]
         return sum(int(found[name]) for name in names)
+
+
+def _template(name: str, definition: str, dispatch: dict[str, Any]) -> dict[str, Any]:
+    def resource(kind: str, **properties: Any) -> dict[str, Any]:
+        return {"Type": f"AWS::{kind}", "Properties": properties}
+
+    def function(code: str, **more: Any) -> dict[str, Any]:
+        return resource(
+            "Lambda::Function",
+            Runtime=dispatch["Runtime"],
+            Architectures=dispatch["Architectures"],
+            Handler="index.handler",
+            Role={"Fn::GetAtt": ["Role", "Arn"]},
+            Code={"ZipFile": code},
+            **{"Timeout": 60, **more},
+        )
+
+    services = ["lambda.amazonaws.com", "states.amazonaws.com"]
+    may = {"Effect": "Allow", "Action": ["lambda:*", "states:*", "sqs:*", "logs:*"], "Resource": "*"}
+    queue = {"Fn::GetAtt": ["Queue", "Arn"]}
+    variables = {
+        **dispatch["Environment"]["Variables"],
+        "LISA_WORK_QUEUE_URL": {"Ref": "Queue"},
+        "LISA_INTERACTIVE_QUEUE_URL": {"Ref": "Queue"},
+        "LISA_DOCUMENT_INGEST_STATE_MACHINE_ARN": {"Ref": "Machine"},
+    }
+    bucket = resource(
+        "S3::Bucket",
+        BucketName=name,
+        NotificationConfiguration={"EventBridgeConfiguration": {"EventBridgeEnabled": True}},
+    )
+    return {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Resources": {
+            "Bucket": bucket,
+            "Queue": resource("SQS::Queue", QueueName=name, VisibilityTimeout=1980),
+            "Rule": resource(
+                "Events::Rule",
+                EventPattern={"source": ["aws.s3"], "detail": {"bucket": {"name": [name]}}},
+                Targets=[{"Id": "queue", "Arn": queue}],
+            ),
+            "QueuePolicy": resource(
+                "SQS::QueuePolicy",
+                Queues=[{"Ref": "Queue"}],
+                PolicyDocument={
+                    "Version": "2012-10-17",
+                    "Statement": [
+                        {
+                            "Effect": "Allow",
+                            "Principal": {"Service": "events.amazonaws.com"},
+                            "Action": "sqs:SendMessage",
+                            "Resource": queue,
+                        }
+                    ],
+                },
+            ),
+            "Role": resource(
+                "IAM::Role",
+                AssumeRolePolicyDocument={
+                    "Version": "2012-10-17",
+                    "Statement": [
+                        {"Effect": "Allow", "Principal": {"Service": services}, "Action": "sts:AssumeRole"}
+                    ],
+                },
+                Policies=[
+                    {"PolicyName": "all", "PolicyDocument": {"Version": "2012-10-17", "Statement": [may]}}
+                ],
+            ),
+            **{step: function(LAST if step == STEPS[-1] else HANDLER) for step in STEPS},
+            "Machine": resource(
+                "StepFunctions::StateMachine",
+                StateMachineType="EXPRESS",
+                RoleArn={"Fn::GetAtt": ["Role", "Arn"]},
+                DefinitionString={"Fn::Sub": definition},
+            ),
+            "Dispatch": function(
+                DISPATCHER.read_text(),
+                Timeout=dispatch["Timeout"],
+                MemorySize=dispatch["MemorySize"],
+                Layers=[each["Arn"] for each in dispatch["Layers"]],
+                Environment={"Variables": variables},
+            ),
+            # As stacks/rag.yaml has it on one machine.
+            "Source": resource(
+                "Lambda::EventSourceMapping",
+                FunctionName={"Ref": "Dispatch"},
+                EventSourceArn=queue,
+                BatchSize=10,
+                FunctionResponseTypes=["ReportBatchItemFailures"],
+                ScalingConfig={"MaximumConcurrency": 2},
+            ),
+        },
+    }

@@ -16,7 +16,7 @@ from lisa_local.cloud import LocalCloud
 from lisa_local.console import Problem
 from lisa_local.evaluation.dataset import Dataset, content, document_id, file_name
 
-TOP = 100  # chunks, from which the best of each document are kept
+TOP = 100  # documents
 _PATIENCE_S = 180.0  # without any progress
 _PAUSE_S = 3.0
 _WAKING_TRIES = 5
@@ -83,7 +83,8 @@ class Product:
 
     def search(self, collection: Collection, query: str, **options: str) -> tuple[list[str], float]:
         """Documents best first, each by its best piece, and the seconds that the call took."""
-        parameters = {"query": query, "collectionId": collection.id, "topK": str(TOP), **options}
+        parameters = {"query": query, "collectionId": collection.id, "topK": str(TOP)}
+        parameters |= {"groupBy": "document", **options}
         path = f"/api/repository/{quote(collection.repository, safe='')}/similaritySearch?{urlencode(parameters)}"
         key = self._key()
         started = time.perf_counter()

@@ -92,6 +92,12 @@ def test_the_model_stands_for_the_default_collection(search, store):
     assert store.asked[0][0].collection_id == "mini"
 
 
+def test_by_document_top_k_counts_documents(search, store):
+    store.arms = Arms(dense=(hit("a", 0.8, "red"), hit("a", 0.7, "wings", ordinal=1), hit("b", 0.4, "blue")))
+    docs = body(search(get(topK="2", groupBy="document", mode="dense")))["docs"]
+    assert [each["Document"]["page_content"] for each in docs] == ["red", "blue"]
+
+
 @pytest.mark.parametrize(
     ("query", "status", "field", "says"),
     [
@@ -100,6 +106,7 @@ def test_the_model_stands_for_the_default_collection(search, store):
         ({"topK": "1000"}, 400, "topK", "between 1 and 100"),
         ({"topK": "many"}, 400, "topK", "integer"),
         ({"mode": "psychic"}, 400, "mode", "dense"),
+        ({"groupBy": "page"}, 400, "groupBy", "document"),
         ({"scoreThreshold": "2"}, 400, "scoreThreshold", "between 0 and 1"),
         ({"filter": "{"}, 400, "filter", "not JSON"),
         ({"filter": '{"type":"eq","key":"colour","value":"red"}'}, 400, "filter", "'colour'"),

@@ -1,7 +1,7 @@
 """How search is asked for: by REST as query parameters, by the gateway as a document."""
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 from pydantic.alias_generators import to_camel
@@ -38,6 +38,9 @@ class SearchQuery(_Part):
         default=True, description="Whether pieces that resemble other good ones come first (hybrid)"
     )
     rerank_model: str = Field(default="", description="A registered model that orders the best anew")
+    group_by: Literal["", "document"] = Field(
+        default="", description="`document`: of each document the best piece only, so that topK counts documents"
+    )
     shown: int = Field(default=20, ge=1, le=200, description="How many candidates the inspector shows")
 
     def request(self, repository_id: str) -> SearchRequest:
@@ -55,6 +58,7 @@ class SearchQuery(_Part):
             mode=self.mode,
             second_stage=self.rerank,
             rerank_model=self.rerank_model,
+            by_document=self.group_by == "document",
         )
 
 

@@ -31,7 +31,8 @@ class SearchRequest:
     """`collection` is an id, a name or an embedding model; `filter` is as people wrote it (lisa.rag.filters).
 
     `threshold` lies between 0 and 1: hits with a lower score are left out. Without `second_stage` what both arms found
-    is fused and no more; `rerank_model` orders the best anew after it.
+    is fused and no more; `rerank_model` orders the best anew after it. `by_document` keeps the best piece of each
+    document only.
     """
 
     repository_id: str
@@ -43,6 +44,7 @@ class SearchRequest:
     mode: Mode = Mode.HYBRID
     second_stage: bool = True
     rerank_model: str = ""
+    by_document: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,10 @@ class SearchService:
         if request.rerank_model:
             candidates = self._rerank(request.rerank_model, query, candidates)
             watch.lap("rerank")
-        hits = [each for each in candidates if each.score >= request.threshold][: request.top_k]
+        hits = [each for each in candidates if each.score >= request.threshold]
+        if request.by_document:
+            hits = _best_of_documents(hits)
+        hits = hits[: request.top_k]
         return Found(
             repository, collection, query, truncated, tuple(hits), tuple(candidates), watch.milliseconds
         )
@@ -224,6 +229,13 @@ def _without_repeats(candidates: list[Candidate]) -> list[Candidate]:
             seen.add(said)
             kept.append(each)
     return kept
+
+
+def _best_of_documents(candidates: list[Candidate]) -> list[Candidate]:
+    best: dict[str, Candidate] = {}
+    for each in candidates:
+        best.setdefault(each.hit.document.id, each)
+    return list(best.values())
 
 
 def _sigmoid(value: float) -> float:
