@@ -175,7 +175,7 @@ def _template(name: str, definition: str, dispatch: dict[str, Any]) -> dict[str,
                 EventSourceArn=queue,
                 BatchSize=10,
                 FunctionResponseTypes=["ReportBatchItemFailures"],
-                ScalingConfig={"MaximumConcurrency": 2},
+                ScalingConfig={"MaximumConcurrency": 3},
             ),
         },
     }

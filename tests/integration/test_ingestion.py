@@ -2,83 +2,19 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
-from lisa import dynamo
-from lisa.rag.documents import naming, rows
-from lisa.rag.documents.stores import Stores
-from lisa.rag.records import Job, JobStatus
+from lisa.rag.records import JobStatus
 
-from tests.cloud import TestCloud, eventually, function
-
-MODEL = "all-minilm-l6-v2"
-ENDED = {JobStatus.INGESTION_COMPLETED, JobStatus.INGESTION_FAILED}
-
-
-@dataclass
-class Library:
-    """A repository of its own with one collection, its bucket and its rows."""
-
-    cloud: TestCloud
-    id: str
-    collection: str
-    bucket: str
-    stores: Stores
-    dynamodb: Any
-    table: str
-    s3: Any
-
-    def put(self, path: str, text: str, *, bucket: str = "") -> str:
-        key = path if bucket else f"{self.id}/{self.collection}/{path}"
-        self.s3.put_object(
-            Bucket=bucket or self.bucket, Key=key, Body=text.encode(), ContentType="text/plain"
-        )
-        return key
-
-    def document(self, key: str, pipeline: str = "", bucket: str = "") -> Any:
-        found = self.dynamodb.get_item(
-            TableName=self.table,
-            Key=rows.document_key(naming.document_id(bucket or self.bucket, key, pipeline)),
-            ConsistentRead=True,
-        ).get("Item")
-        return rows.document_of(dynamo.from_item(found)) if found else None
-
-    def jobs(self) -> list[Job]:
-        return self.stores.jobs.of_repository(self.id, owner=None, since=0, limit=None, after=None)[0]
-
-    def open(self) -> list[str]:
-        return [each.key for each in self.stores.objects.open_since(1 << 60) if each.repository_id == self.id]
-
-    def count(self) -> Any:
-        return self.stores.documents.count(self.id, self.collection)
+from tests.cloud import TestCloud, eventually
+from tests.integration.library import MODEL, Library, made
 
 
 @pytest.fixture(scope="module")
 def library(cloud: TestCloud) -> Iterator[Library]:
-    """A repository with its default collection, which is removed at the end."""
-    environment = function(cloud, "DocumentCheck")["Environment"]["Variables"]
-    client = cloud.session.client("dynamodb")
-    repository_id = f"it-{uuid.uuid4().hex[:8]}"
-    body = {"repositoryId": repository_id, "type": "pgvector", "rdsConfig": {}, "embeddingModelId": MODEL}
-    made = cloud.call("POST", "/api/repository", body=body)
-    assert made.status in (200, 201), made.body
-
-    def ready() -> bool:
-        found = cloud.call("GET", f"/api/repository/{repository_id}/collection/{MODEL}")
-        return found.status == 200 and found.body["status"] == "ACTIVE"
-
-    eventually("the default collection", ready, within=120)
-    stores = Stores.of(environment["LISA_DOCUMENTS_TABLE"], client)
-    library = Library(
-        cloud, repository_id, MODEL, environment["LISA_DOCUMENTS_BUCKET"], stores, client,
-        environment["LISA_DOCUMENTS_TABLE"], cloud.session.client("s3"),
-    )  # fmt: skip
-    yield library
-    cloud.call("DELETE", f"/api/repository/{repository_id}")
+    with made(cloud) as library:
+        yield library
 
 
 def test_a_dropped_file_is_ingested_changed_and_removed(library: Library) -> None:
@@ -99,13 +35,7 @@ def test_a_dropped_file_is_ingested_changed_and_removed(library: Library) -> Non
 
 def test_a_file_that_cannot_be_read_says_why(library: Library) -> None:
     key = library.put("empty.txt", "")
-    document_id = naming.document_id(library.bucket, key)
-
-    def failed() -> Job | None:
-        found = [job for job in library.jobs() if job.document_id == document_id and job.status in ENDED]
-        return found[0] if found else None
-
-    job = eventually("the job", failed, within=60)
+    job = eventually("the job", lambda: library.ended(key), within=60)
     assert (job.status, job.code) == (JobStatus.INGESTION_FAILED, "empty")
     library.s3.delete_object(Bucket=library.bucket, Key=key)
 

@@ -18,7 +18,10 @@ from lisa_local.emulator.executions import prune
 logger = logging.getLogger("lisa.emulator.checkpoint")
 
 INTERVAL = 4.0
-"""Seconds from the end of one checkpoint to the next."""
+"""Seconds from the end of one checkpoint to the next, at least."""
+
+SHARE = 0.05
+"""The most that checkpoints take of the time, however much there is to save."""
 
 LEFT_OUT = frozenset({"cloudwatch_logs", "cloudwatch"})
 """Grow without bound and may be lost in a crash; a graceful stop saves them."""
@@ -58,16 +61,18 @@ class Checkpointer:
             await self._task
 
     async def _run(self) -> None:
+        took = 0.0
         while True:
             try:
-                await asyncio.wait_for(self._stopping.wait(), INTERVAL)
+                await asyncio.wait_for(self._stopping.wait(), max(INTERVAL, took * (1 / SHARE - 1)))
                 return
             except TimeoutError:
                 pass
             started = time.monotonic()
             prune()
             await self.save()
-            logger.debug("checkpoint took %.2f s", time.monotonic() - started)
+            took = time.monotonic() - started
+            logger.debug("checkpoint took %.2f s", took)
 
     async def save(self) -> None:
         """Save what changed.

@@ -22,6 +22,7 @@ from lisa_local.emulator.bridges import (
     groups_on_refresh,
     nested_stacks,
     no_root,
+    quick_copies,
     services,
     shared_layers,
     state_files,
@@ -52,6 +53,7 @@ BRIDGES: tuple[Bridge, ...] = (
     state_files.BRIDGE,
     stream_positions.BRIDGE,
     batch_actions.BRIDGE,
+    quick_copies.BRIDGE,
 )
 
 

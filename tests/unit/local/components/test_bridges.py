@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from lisa_local.component import ComponentError, Settings
 from lisa_local.emulator import bridges, executions
 from lisa_local.emulator.bridges import batch_actions, function_workers, seams, state_files
+from lisa_local.emulator.bridges.quick_copies import deep_copy
 from ministack.core import iam_actions, lambda_runtime
 from ministack.services import ecs, stepfunctions
 
@@ -106,3 +109,14 @@ def test_large_values_are_stored_once_and_removed_when_nothing_names_them(tmp_pa
     (tmp_path / "blobs" / name).write_bytes(b"c")
     with pytest.raises(ComponentError, match="damaged"):
         blobs.load(name)
+
+
+def test_copies_share_nothing_with_what_they_are_of() -> None:
+    items = defaultdict(dict, {"pk": {"sk": {"a": {"L": [{"S": "x"}, {"B": b"y"}]}, "n": Decimal("1.5")}}})
+    table = {"items": items, "on": True, "size": 3, "none": None}
+    copied = deep_copy(table)
+    assert copied == table
+    assert copied["items"]["new"] == {}  # it still makes what is missing
+    copied["items"]["pk"]["sk"]["a"]["L"].append("z")
+    assert len(items["pk"]["sk"]["a"]["L"]) == 2
+    assert "new" not in items

@@ -96,7 +96,7 @@ class TestConnectStore:
     ) -> None:
         keep(store, repository())
         assert ConnectStore(store, vectors.open)(wish, 0) == SUPERSEDED
-        assert EmptyRepository(store)(wish, 0) == SUPERSEDED
+        assert EmptyRepository(store, lambda _: True)(wish, 0) == SUPERSEDED
         assert RecordStatus(store, jobs)(wish, "DELETED") == SUPERSEDED
         assert store.repository("library") == repository()
 
@@ -149,7 +149,13 @@ class TestEmptyRepository:
             collection("c-1"),
             collection("c-2", name="two", status=CollectionStatus.DELETE_FAILED),
         )
-        empty = EmptyRepository(store, clock=lambda: 5)
+        forgetting = []  # repositories whose jobs were to be forgotten, page by page
+
+        def forget(repository_id: str) -> bool:
+            forgetting.append(repository_id)
+            return len(forgetting) == 2
+
+        empty = EmptyRepository(store, forget, clock=lambda: 5)
         assert empty(OF_REPOSITORY, 0) == {"outcome": "pending", "asked": 1, "wait": 1}
         going = store.collections("library")
         assert {each.status for each in going} == {CollectionStatus.DELETE_IN_PROGRESS}
@@ -159,8 +165,11 @@ class TestEmptyRepository:
         store.set_status(going[1], CollectionStatus.DELETE_FAILED, "no way", now=6)
         outcome = empty(OF_REPOSITORY, 2)
         assert outcome == {"outcome": "failed", "reason": "Its collection 'two' could not be removed: no way"}
+        assert forgetting == []
         store.forget(going[1])
-        assert empty(OF_REPOSITORY, 3)["outcome"] == "empty"
+        assert empty(OF_REPOSITORY, 3)["outcome"] == "pending"
+        assert empty(OF_REPOSITORY, 4)["outcome"] == "empty"
+        assert forgetting == ["library"] * 2
 
 
 class TestRecordStatus:

@@ -162,7 +162,12 @@ def test_pieces_of_a_document_that_say_the_same_are_one_hit(service, store):
 
 def test_by_document_each_document_is_one_hit_by_its_best_piece(service, store):
     store.arms = Arms(
-        dense=(hit("a", 0.8, "one"), hit("a", 0.7, "two", ordinal=1), hit("b", 0.6, "three"), hit("c", 0.5, "four"))
+        dense=(
+            hit("a", 0.8, "one"),
+            hit("a", 0.7, "two", ordinal=1),
+            hit("b", 0.6, "three"),
+            hit("c", 0.5, "four"),
+        )
     )
     found = service.search(ALICE, request(mode=Mode.DENSE, by_document=True, top_k=2))
     assert found_names(found) == ["a.txt", "b.txt"]

@@ -4,6 +4,7 @@ A version is committed in one transaction: the document's row, what its collecti
 object is settled, all as long as it is the newest. What may pass by itself goes back into the queue.
 """
 
+import functools
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,7 +24,7 @@ from lisa.rag.ingestion.generations import ReindexStore
 from lisa.rag.ingestion.items import Action, Item, Outcome, Work
 from lisa.rag.ingestion.places import Places
 from lisa.rag.ingestion.telling import Telling
-from lisa.rag.records import Document, Job
+from lisa.rag.records import Collection, Document, Job
 from lisa.rag.repositories.store import RepositoryStore
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class CommitDocuments:
         if writes and not dynamo.transact(self._client, writes):
             return False
         told += plans
-        self._after(versions, plans, places)
+        self._after(versions, plans)
         return True
 
     def _plan(self, version: _Version, known: Known, jobs: Mapping[str, Job], places: Places) -> _Plan:
@@ -245,9 +246,10 @@ class CommitDocuments:
             self._reindexes.refuse(item.repository_id, item.collection_id, item.generation, reason)
         return _Plan((), Count())
 
-    def _after(self, versions: Sequence[_Version], plans: Sequence[_Plan], places: Places) -> None:
+    def _after(self, versions: Sequence[_Version], plans: Sequence[_Plan]) -> None:
         """What a transaction cannot hold. It is done again when the step is, and harms nobody."""
         requests: list[tuple[Request, int]] = []
+        collection = functools.cache(self._repositories.collection)  # read after the commit, once
         for version, plan in zip(versions, plans, strict=True):
             item = version.worst
             if item.action is Action.RETAG and item.outcome is Outcome.RETRY:
@@ -266,19 +268,12 @@ class CommitDocuments:
                 self._stores.documents.note_fields(
                     item.repository_id, item.collection_id, plan.document.attributes
                 )
-                requests += [(each, 0) for each in self._missing(version, places)]
+                requests += [
+                    (each, 0)
+                    for each in _missing(version, collection(item.repository_id, item.collection_id))
+                ]
         for request, delay in requests:
             self._queue.ask([request], delay=delay)
-
-    def _missing(self, version: _Version, _: Places) -> list[Request]:
-        """Generations that the collection has got while this version was on its way."""
-        item = version.first
-        collection = self._repositories.collection(item.repository_id, item.collection_id)
-        if collection is None:
-            return []
-        there = {each.generation for each in version.items}
-        wanted = {collection.generation, collection.next_generation} - {0} - there
-        return [Request(document_id=item.document_id, generation=each) for each in sorted(wanted)]
 
     def _attempts(self, item: Item) -> int:
         state = self._stores.objects.get(item.document_id)
@@ -304,6 +299,15 @@ class CommitDocuments:
 
     def _now(self) -> int:
         return int(self._clock() * 1000)
+
+
+def _missing(version: _Version, collection: Collection | None) -> list[Request]:
+    """Generations that the collection has got while this version was on its way."""
+    if collection is None:
+        return []
+    there = {each.generation for each in version.items}
+    wanted = {collection.generation, collection.next_generation} - {0} - there
+    return [Request(document_id=version.first.document_id, generation=each) for each in sorted(wanted)]
 
 
 def delay_after(attempts: int) -> int:

@@ -103,10 +103,21 @@ class IndexCollection:
 
 
 class EmptyRepository:
-    """Wishes all collections of a repository away, and says when none is left."""
+    """Wishes all collections of a repository away, then forgets its jobs, and says when nothing is left.
 
-    def __init__(self, store: RepositoryStore, *, clock: Callable[[], float] = time.time) -> None:
+    `forget_jobs` forgets some of a repository's jobs, and says whether that was all: another repository may get the
+    same id, and is not to show them.
+    """
+
+    def __init__(
+        self,
+        store: RepositoryStore,
+        forget_jobs: Callable[[str], bool],
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._store = store
+        self._forget_jobs = forget_jobs
         self._clock = clock
 
     def __call__(self, wish: Wish, asked: int) -> Outcome:
@@ -131,7 +142,7 @@ class EmptyRepository:
                 ),
             )
         return {
-            "outcome": "pending" if left else "empty",
+            "outcome": "empty" if not left and self._forget_jobs(wish.repository_id) else "pending",
             "asked": asked + 1,
             "wait": 1 if asked < 30 else 10,
         }
