@@ -10,8 +10,13 @@ import pytest
 from tests.unit.functions.samples import FUNCTIONS, ROOT
 from tests.unit.templates.application import load, walk
 
-WITH_FUNCTIONS = ("models", "api", "usage", "limits", "audit", "rag", "repositories", "repositories_api")
-TEMPLATES = {name: load(ROOT / "stacks" / f"{name}.yaml") for name in ("data", *WITH_FUNCTIONS)}
+STACKS = {path.stem: load(path) for path in sorted((ROOT / "stacks").glob("*.yaml"))}
+WITH_FUNCTIONS = [
+    name
+    for name, template in STACKS.items()
+    if any(each["Type"] == "AWS::Serverless::Function" for each in template["Resources"].values())
+]
+TEMPLATES = {name: STACKS[name] for name in ("data", *WITH_FUNCTIONS)}
 MODELS = TEMPLATES["models"]["Resources"]
 
 
@@ -162,7 +167,7 @@ def test_the_probe_is_in_the_network_on_aws_and_may_do_nothing_else():
     # Beside it those that speak to the gateway or to a store of chunks.
     assert others == [
         "ModelProbe", "DocumentEmbed", "DocumentStore", "CollectionGeneration", "RepositoryConnect", "CollectionIndex",
-        "RepositoriesApi", "CollectionsApi",
+        "RepositoriesApi", "CollectionsApi", "RagSearch", "VectorStoresApi",
     ]  # fmt: skip
 
 
