@@ -79,11 +79,17 @@ class Cloud:
         answer = self.call("POST", "/api/repository", body)
         if answer.status not in (200, 201):
             sys.exit(f"no repository: {answer.body}")
-        path = f"/api/repository/{self.repository}/collection/{MODEL}"
-        until(lambda: self.call("GET", path).body.get("status") == "ACTIVE", 120)
+        # Without overlap, so that the texts that are embedded are those that the embedder is measured with.
+        strategy = {"type": "fixed", "size": 256, "overlap": 0}
+        place = f"/api/repository/{self.repository}/collection"
+        made = self.call("POST", place, {"name": "bench", "chunkingStrategy": strategy})
+        if made.status not in (200, 201):
+            sys.exit(f"no collection: {made.body}")
+        self.collection = made.body["collectionId"]
+        until(lambda: self.call("GET", f"{place}/{self.collection}").body.get("status") == "ACTIVE", 120)
 
     def put(self, path: str, content: str) -> str:
-        key = f"{self.repository}/{MODEL}/{path}"
+        key = f"{self.repository}/{self.collection}/{path}"
         self.s3.put_object(Bucket=self.bucket, Key=key, Body=content.encode(), ContentType="text/plain")
         return key
 
@@ -96,7 +102,7 @@ class Cloud:
         return "Item" in found and bool(dynamo.from_item(found["Item"]))
 
     def count(self) -> Any:
-        return self.stores.documents.count(self.repository, MODEL)
+        return self.stores.documents.count(self.repository, self.collection)
 
     def waiting(self) -> int:
         queues = self.local.client("sqs")

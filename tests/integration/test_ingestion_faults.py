@@ -57,7 +57,7 @@ def test_a_collection_is_searched_while_it_is_indexed_anew(library: Library) -> 
     path = f"/api/repository/{library.id}/collection/{MODEL}"
 
     # When
-    strategy = {"type": "fixed", "size": 64, "overlap": 0}
+    strategy = {"type": "fixed", "size": 100, "overlap": 0}
     answer = library.cloud.call("POST", f"{path}/reindex", body={"chunkingStrategy": strategy})
     assert answer.status == 200, answer
 
@@ -65,13 +65,13 @@ def test_a_collection_is_searched_while_it_is_indexed_anew(library: Library) -> 
     def flipped() -> bool:
         assert any("mill" in text for text in found(library, "tide at the mill"))
         document = library.document(key)
-        return document is not None and document.chunking.size == 64
+        return document is not None and document.chunking.size == 100
 
     eventually("the new index", flipped, within=180)
     assert library.document(key).chunks > before.chunks
     assert any("mill" in text for text in found(library, "tide at the mill"))
     after = library.cloud.call("GET", path).body
-    assert after["chunkingStrategy"]["size"] == 64
+    assert after["chunkingStrategy"]["size"] == 100
 
 
 def test_a_schedule_is_made_and_runs(library: Library) -> None:
