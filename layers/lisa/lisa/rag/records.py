@@ -161,7 +161,10 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document that is searched. `source` is its `s3://` address, `sequencer` orders the versions of that object."""
+    """A document that is searched. `source` is its `s3://` address, `sequencer` orders the versions of that object.
+
+    `notes` say what of the file could not be read.
+    """
 
     id: str
     repository_id: str
@@ -179,6 +182,7 @@ class Document:
     media_type: str
     tags: tuple[str, ...] = ()
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,7 @@ class Lines:
 
     def __init__(self) -> None:
         self.read_files: list[str] = []
+        self.notes: tuple[str, ...] = ()
 
     def read(self, data: bytes, name: str, media_type: str, *, seconds: int) -> ParsedDocument:
         self.read_files.append(name)
@@ -171,7 +172,7 @@ class Lines:
             raise DocumentRefused("The file is encrypted.", code="encrypted")
         if text.startswith("SLOW") and seconds < 60:
             raise DocumentRefused("It takes too long.", code="too_complex")
-        return ParsedDocument(title="", media_type="text/plain", text=text)
+        return ParsedDocument(title="", media_type="text/plain", text=text, notes=self.notes)
 
     def effective(self, chunking: Chunking, model: str) -> Chunking:
         return replace(chunking, size=min(chunking.size, 254))

@@ -308,6 +308,33 @@ def test_many_chunks_are_a_long_file(world):
     assert (job.chunks_done, job.chunks_total) == (2000, 2000)
 
 
+def test_what_comes_late_does_not_bring_back_the_index_of_a_collection_that_goes(world):
+    embed = world.embed
+
+    def embed_late(*args):
+        going = world.repositories.collection("library", "c-1")
+        world.repositories.set_status(going, CollectionStatus.DELETE_IN_PROGRESS, "", now=1)
+        world.chunks.drop(world.index())
+        return embed(*args)
+
+    world.embed = embed_late
+    world.deliver(world.put(KEY, "one"))
+    assert world.index() not in world.chunks.indices
+
+
+def test_a_document_says_what_of_its_file_could_not_be_read(world):
+    world.files.notes = ("Page 2 is a picture: run text recognition (OCR) on it.", "x" * 1000)
+    world.deliver(world.put(KEY, "one"))
+    world.deliver(world.put(KEY, "one"))  # the same again is not read again
+    (document,) = world.service.documents(ANN, "library", "c-1").documents
+    assert document.notes == (world.files.notes[0], "x" * 300)
+    assert world.files.read_files == ["a.txt"]
+    world.files.notes = ()
+    world.deliver(world.put(KEY, "two"))
+    (document,) = world.service.documents(ANN, "library", "c-1").documents
+    assert document.notes == ()
+
+
 def test_documents_are_written_together_where_their_store_wants_it(world):
     keys = [f"library/c-1/{number}.txt" for number in range(3)]
     world.chunks.indices[world.index()] = {}

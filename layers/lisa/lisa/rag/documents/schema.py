@@ -94,6 +94,7 @@ class DocumentItem(BaseModel):
     media_type: str
     tags: list[str]
     metadata: dict[str, Attribute]
+    notes: list[str] = Field(description="What of the file could not be read, and why")
 
 
 class LastDocument(BaseModel):
@@ -186,6 +187,7 @@ def document_item(document: Document) -> DocumentItem:
         media_type=document.media_type,
         tags=list(document.tags),
         metadata=dict(document.attributes),
+        notes=list(document.notes),
     )
 
 

@@ -56,6 +56,7 @@ def document_of(item: Item, known: Known, places: Places) -> Document | None:
         media_type=item.media_type,
         tags=tuple(dict.fromkeys(tags)),
         attributes={**(pipeline.attributes if pipeline else {}), **wishes.attributes},
+        notes=item.notes,
     )
 
 

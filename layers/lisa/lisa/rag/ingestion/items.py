@@ -84,6 +84,7 @@ class Item(BaseModel):
     media_type: str = ""
     content_hash: str = ""
     chunks: int = 0
+    notes: tuple[str, ...] = ()
     parts: tuple[Part, ...] = ()
 
     @classmethod

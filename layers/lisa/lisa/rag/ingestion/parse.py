@@ -26,6 +26,8 @@ LONG_CHUNKS = 1024
 ORDINARY_SECONDS, LONG_SECONDS = 20, 240
 # Seconds after which an invocation begins no further file.
 BUDGET = 25.0
+# What is kept of what the parsers could not read: notes, and characters of one. A state holds ten files'.
+MAX_NOTES, MAX_NOTE = 10, 300
 # What the parsers say of a file that takes longer, or more memory, than it may.
 TOO_COMPLEX = "too_complex"
 
@@ -125,11 +127,12 @@ class ParseDocuments:
             known = {"content_hash": file.digest, "media_type": file.media_type, "size": file.size}
             item = item.model_copy(update={**known, "chunking": chunking})
             if kept is not None and not item.force and _same(item, kept):
-                return item.became(Outcome.UNCHANGED, chunks=kept.generations[item.generation])
+                chunks, notes = kept.generations[item.generation], kept.document.notes
+                return item.became(Outcome.UNCHANGED, chunks=chunks, notes=notes)
             parsed = reader.read(item, file)
-            return self._cut(
-                item.model_copy(update={"media_type": parsed.media_type}), parsed, batches, long=long
-            )
+            said = tuple(note[:MAX_NOTE] for note in parsed.notes[:MAX_NOTES])
+            item = item.model_copy(update={"media_type": parsed.media_type, "notes": said})
+            return self._cut(item, parsed, batches, long=long)
         except DocumentRefused as refused:
             if refused.code == TOO_COMPLEX and not long:
                 return item.became(Outcome.LONG)

@@ -14,11 +14,13 @@ from lisa.rag.ingestion.generations import ReindexStore
 from lisa.rag.ingestion.items import Action, Item, Outcome, Work
 from lisa.rag.ingestion.places import Places
 from lisa.rag.ingestion.work import WorkArea
-from lisa.rag.records import Repository
+from lisa.rag.records import CollectionStatus, Repository
 from lisa.rag.repositories.store import RepositoryStore
 from lisa.rag.vectors.base import EmbeddedChunk, Index, VectorStore
 
 OpenStore = Callable[[Repository], VectorStore]
+# Their index was dropped, or is about to be: what comes late must not make it again.
+_GOING = frozenset({CollectionStatus.DELETE_IN_PROGRESS, CollectionStatus.DELETE_FAILED})
 Embedded = Callable[[Item], Iterable[EmbeddedChunk]]
 
 
@@ -152,7 +154,7 @@ class StoreDocuments:
             now = Places(self._repositories, self._drop_bucket)
             repository = now.repository(index.repository_id)
             collection = now.collection(index.repository_id, index.collection_id)
-            if repository is None or collection is None:
+            if repository is None or collection is None or collection.status in _GOING:
                 return False
             wanted = [each.number for each in self._reindexes.generations(collection)]
             if index.generation not in wanted:
