@@ -10,7 +10,8 @@ Record = TypeVar("Record")
 
 def values(record: object) -> dict[str, Any]:
     """A record's fields by name: enumerations as text, tuples as lists, numbers as DynamoDB takes them."""
-    found: dict[str, Any] = _plain(_adapter_of(type(record)).dump_python(record, mode="json"))
+    # Without warnings: an attribute that is a whole number is a number (`records.Attribute`), too.
+    found: dict[str, Any] = _plain(_adapter_of(type(record)).dump_python(record, mode="json", warnings=False))
     return found
 
 
