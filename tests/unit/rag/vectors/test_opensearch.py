@@ -95,7 +95,7 @@ def test_a_replacement_may_break_off_at_every_step(
         assert store._writer(index, name).load()[0].hidden == ()
         assert store.remove(index, name, "03")
         assert lying_there(store, index) == 0
-    assert step > 7
+    assert step > 6
 
 
 @pytest.mark.parametrize("sent", [False, True])
@@ -141,7 +141,7 @@ def test_many_hidden_chunks_take_nobodys_place(store: OpenSearchStore, index: In
     # Given more chunks than an answer has room for, nearer than all others, of a version that broke off
     store.replace(index, document("d1", "01"), chunks(*OLD, angle=20))
     near = chunks(*[f"common common common {number}" for number in range(400)])
-    dying = Dying(store, 5, sent=False)
+    dying = Dying(store, 4, sent=False)
     with pytest.raises(Unavailable):
         dying.store.replace(index, document("d2", "01"), near)
     assert lying_there(store, index) == 400 + len(OLD)

@@ -231,20 +231,29 @@ def test_a_deployment_prepares_the_database_for_a_user_of_its_own(owner: Address
     ask("DROP ROLE rds_iam")
 
 
+@pytest.fixture
+def end_connections(ask: Ask, store: PgvectorStore) -> Iterator[Callable[[], None]]:
+    def end() -> None:
+        ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'lisa'")
+
+    yield end
+    store.close()  # its idle ones were among them, and are not to be lent to the next test
+
+
 def test_connections_that_the_server_ended_are_made_anew(
-    postgres: Address, unmade: Index, ask: Ask, monkeypatch: pytest.MonkeyPatch
+    postgres: Address, unmade: Index, end_connections: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lisa.rag.vectors.pgvector.connections.FRESH_SECONDS", 0)
     store = PgvectorStore(postgres)
     store.create(unmade, Visibility())
-    ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'lisa'")
+    end_connections()
     assert store.size(unmade).chunks == 0
     store.drop(unmade)
     store.close()
 
 
 def test_a_connection_that_breaks_at_work_is_an_outage_that_ends(
-    postgres: Address, unmade: Index, ask: Ask
+    postgres: Address, unmade: Index, end_connections: Callable[[], None]
 ) -> None:
     store = PgvectorStore(postgres)
     store.create(unmade, Visibility())
@@ -252,7 +261,7 @@ def test_a_connection_that_breaks_at_work_is_an_outage_that_ends(
 
     def breaking() -> Iterator:
         yield from chunks("new")
-        ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'lisa'")
+        end_connections()
 
     with pytest.raises(Unavailable) as raised:
         store.replace(unmade, document(sequencer="02"), breaking())
