@@ -104,7 +104,17 @@ def _template(name: str, definition: str, dispatch: dict[str, Any]) -> dict[str,
         )
 
     services = ["lambda.amazonaws.com", "states.amazonaws.com"]
-    may = {"Effect": "Allow", "Action": ["lambda:*", "states:*", "sqs:*", "logs:*"], "Resource": "*"}
+    may = {
+        "Effect": "Allow",
+        "Action": [
+            "lambda:InvokeFunction",
+            "states:StartSyncExecution",
+            "sqs:ReceiveMessage",
+            "sqs:DeleteMessage",
+            "sqs:GetQueueAttributes",
+        ],
+        "Resource": "*",
+    }
     queue = {"Fn::GetAtt": ["Queue", "Arn"]}
     variables = {
         **dispatch["Environment"]["Variables"],

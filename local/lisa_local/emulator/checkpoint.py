@@ -21,7 +21,10 @@ INTERVAL = 4.0
 """Seconds from the end of one checkpoint to the next, at least."""
 
 SHARE = 0.05
-"""The most that checkpoints take of the time, however much there is to save."""
+"""What checkpoints take of the time, unless they would be further apart than `LONGEST` then."""
+
+LONGEST = 30.0
+"""Seconds from one checkpoint to the next at most: what a crash may lose."""
 
 LEFT_OUT = frozenset({"cloudwatch_logs", "cloudwatch"})
 """Grow without bound and may be lost in a crash; a graceful stop saves them."""
@@ -64,7 +67,9 @@ class Checkpointer:
         took = 0.0
         while True:
             try:
-                await asyncio.wait_for(self._stopping.wait(), max(INTERVAL, took * (1 / SHARE - 1)))
+                await asyncio.wait_for(
+                    self._stopping.wait(), min(LONGEST, max(INTERVAL, took * (1 / SHARE - 1)))
+                )
                 return
             except TimeoutError:
                 pass

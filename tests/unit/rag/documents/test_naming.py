@@ -66,12 +66,16 @@ def test_a_users_folder_is_one_folder_whatever_they_are_called():
     assert naming.upload_key("a/../b", "x.txt").startswith("_uploads/a%2F..%2Fb/")
     assert len(naming.upload_key("ä" * 200, "x" * 255)) < naming.MAX_KEY
     assert naming.user_folder("ä" * 200) != naming.user_folder("ä" * 201)
+    # Nobody is called as another's long name is shortened.
+    shortened = naming.user_folder("ä" * 200)
+    assert naming.user_folder(shortened) != shortened
 
 
 def test_an_upload_is_known_by_its_key():
     assert naming.is_upload(naming.drop_key("library", "c 1", "ann", "x/a.txt"))
     assert not naming.is_upload("library/c-1/ann/x/a.txt")
     assert not naming.is_upload("library/c-1/notes~.txt")
+    assert not naming.is_upload("library/c-1/~$lock.docx")
 
 
 def test_nobody_drops_a_file_onto_anothers():

@@ -111,7 +111,7 @@ class World:
             client, repositories, stores, reindexes, uploads, self.queue, telling, clock=self.clock
         )
         self.area = area
-        self.dispatch = DispatchDocuments(self, self.queue, self.slots, clock=self.clock)
+        self.dispatch = DispatchDocuments(self, self.queue, self.slots, drop_bucket=BUCKET, clock=self.clock)
         self.reconcile = ReconcileDocuments(
             client, stores, self.slots, self, uploads, self.queue, self.commit, clock=self.clock
         )

@@ -69,6 +69,7 @@ class MemoryStore:
         self.away = False
         self.visibilities: dict[Index, Visibility] = {}
         self.writers = 1
+        self.held: list[bool] = []  # whether a document's chunks came all at once
         self.writing: Callable[[], object] = lambda: None
 
     def create(self, index: Index, visibility: Visibility) -> None:
@@ -86,6 +87,7 @@ class MemoryStore:
     def replace(self, index: Index, document: StoredDocument, chunks: Iterable[EmbeddedChunk]) -> bool:
         documents = self._index(index)
         self.writing()
+        self.held.append(isinstance(chunks, list))
         found = list(chunks)
         if any(len(each.vector) != index.dimensions for each in found):
             raise InvalidRequest("a vector of the wrong length")

@@ -8,6 +8,7 @@ import pytest
 from lisa.rag.documents import naming
 from lisa.rag.documents.service import Upload
 from lisa.rag.ingestion.commit import MAX_ATTEMPTS
+from lisa.rag.ingestion.dispatch import request_of
 from lisa.rag.records import Chunking, CollectionStatus, JobStatus
 
 from tests.unit.rag.ingestion.conftest import ANN, BUCKET
@@ -320,6 +321,9 @@ def test_what_comes_late_does_not_bring_back_the_index_of_a_collection_that_goes
     world.embed = embed_late
     world.deliver(world.put(KEY, "one"))
     assert world.index() not in world.chunks.indices
+    (job,) = world.jobs()
+    assert job.status is JobStatus.INGESTION_FAILED
+    assert "takes no documents" in job.reason
 
 
 def test_a_document_says_what_of_its_file_could_not_be_read(world):
@@ -333,6 +337,17 @@ def test_a_document_says_what_of_its_file_could_not_be_read(world):
     world.deliver(world.put(KEY, "two"))
     (document,) = world.service.documents(ANN, "library", "c-1").documents
     assert document.notes == ()
+
+
+def test_another_buckets_files_are_nobodys_upload(world):
+    key = "home/~ann/notes.txt"
+    event = {
+        "detail-type": "Object Created",
+        "detail": {"bucket": {"name": "another"}, "object": {"key": key, "sequencer": "01"}},
+    }
+    assert not request_of(json.dumps(event), BUCKET).interactive
+    event["detail"]["bucket"]["name"] = BUCKET
+    assert request_of(json.dumps(event), BUCKET).interactive
 
 
 def test_documents_are_written_together_where_their_store_wants_it(world):

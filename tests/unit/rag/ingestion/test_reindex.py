@@ -6,7 +6,7 @@ from lisa.rag.ingestion.reindex import GIVE_UP_AFTER, Reindexing
 from lisa.rag.records import Chunking, JobStatus
 from lisa.rag.vectors.base import Index
 
-from tests.unit.rag.ingestion.conftest import ANN
+from tests.unit.rag.ingestion.conftest import ANN, BUCKET
 
 WHERE = ("library", "c-1")
 NEW = Chunking(size=128, overlap=0)
@@ -40,6 +40,15 @@ def finish(world, reindexing):
     world.settle()
     world.chunks.drop(Index(*WHERE, 1, 4))
     reindexing.finish(*WHERE, 2)
+
+
+def test_a_long_file_that_goes_into_both_is_never_held_whole(world, begun):
+    world.chunks.writers = 8
+    world.deliver(world.put("library/c-1/long.txt", "\n".join(f"line {n}" for n in range(1100))))
+    world.chunks.held.clear()
+    world.run_long()
+    assert len(world.texts("library/c-1/long.txt")) == 1100
+    assert world.chunks.held == [False, False]
 
 
 def test_all_documents_come_into_the_next_generation_while_the_old_one_serves(world, reindexing, begun):
@@ -83,7 +92,7 @@ def test_a_version_that_was_on_its_way_when_it_began_is_fed_afterwards(world, re
     from lisa.rag.ingestion.dispatch import request_of
     from lisa.rag.ingestion.items import AskedFor, Work
 
-    request = request_of(json.dumps(event))
+    request = request_of(json.dumps(event), BUCKET)
     work = world.check(Work(work="w", requests=(AskedFor(id="m", **request.model_dump()),)))
     collection = world.repositories.collection(*WHERE)
     reindexing.begin(collection, "ann", embedding_model="mini", dimensions=4, chunking=NEW)

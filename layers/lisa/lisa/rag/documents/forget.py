@@ -41,7 +41,7 @@ class Forgetter:
             self._delete_rows(key(state.document_id) for state in states)
         return False
 
-    def forget_repository(self, repository_id: str, limit: int = 250) -> bool:
+    def forget_repository(self, repository_id: str, limit: int = 1000) -> bool:
         """Removes so many jobs of a repository whose collections are forgotten; True when none is left."""
         jobs, _ = self._stores.jobs.of_repository(repository_id, owner=None, since=0, limit=limit, after=None)
         self._delete_rows(rows.job_key(job.id) for job in jobs)

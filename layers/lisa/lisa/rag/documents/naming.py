@@ -52,8 +52,8 @@ def is_folder(key: str) -> bool:
 
 
 def is_upload(key: str) -> bool:
-    """Whether a key of the drop folder is one that `drop_key` makes, as the rule of stacks/rag.yaml tells, too."""
-    return "/~" in key
+    """Whether a key of the drop folder has a folder with a `~`, as those of `drop_key`; stacks/rag.yaml tells alike."""
+    return "/" in key.partition("/~")[2]
 
 
 def document_id(bucket: str, key: str, pipeline: str = "") -> str:
@@ -122,10 +122,10 @@ def file_name(value: str) -> str:
 
 
 def user_folder(user: str) -> str:
-    """A user's part of a key. Names too long for one are known by their hash."""
+    """A user's part of a key. Names too long for one are known by their hash, behind a `!`, which no name keeps."""
     folder = quote(user, safe="")
     if len(folder) > 200:
-        folder = "~" + hashlib.sha256(user.encode()).hexdigest()
+        folder = "!" + hashlib.sha256(user.encode()).hexdigest()
     return folder
 
 

@@ -43,7 +43,8 @@ class Request(BaseModel):
 class WorkQueue:
     """Two queues, so that nobody who waits does so behind thousands of files that were dropped at once.
 
-    `client` is a low-level SQS client; `interactive_url` is empty where nobody waits for what is asked.
+    `client` is a low-level SQS client. A function has the addresses of those that it asks: `url` is empty where
+    somebody always waits, `interactive_url` where nobody does.
     """
 
     def __init__(self, url: str, client: Any, *, interactive_url: str = "") -> None:

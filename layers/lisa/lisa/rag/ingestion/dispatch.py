@@ -1,6 +1,6 @@
 """From the queue to the workflows: ordinary work in batches that are waited for, long work with a slot of its own.
 
-Waiting is what bounds the work: as many batches are under way as the queue's event source runs dispatchers.
+Waiting is what bounds the work: as many batches are under way as the queues' two event sources run dispatchers.
 """
 
 import hashlib
@@ -42,11 +42,13 @@ class DispatchDocuments:
         queue: WorkQueue,
         slots: SlotStore,
         *,
+        drop_bucket: str,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._executions = executions
         self._queue = queue
         self._slots = slots
+        self._drop_bucket = drop_bucket
         self._clock = clock
 
     def __call__(self, messages: Iterable[Message]) -> list[str]:
@@ -55,7 +57,7 @@ class DispatchDocuments:
         asked: list[AskedFor] = []
         for message in messages:
             try:
-                asked += [AskedFor(id=message.id, **request_of(message.body).model_dump())]
+                asked += [AskedFor(id=message.id, **request_of(message.body, self._drop_bucket).model_dump())]
             except (ValueError, KeyError, TypeError) as error:
                 logger.error("a message that cannot be read", extra={"error": str(error)[:500]})
                 failed.append(message.id)
@@ -100,7 +102,7 @@ class DispatchDocuments:
             self._queue.ask([again], delay=min(60, 1 << each.tries))
 
 
-def request_of(body: str) -> Request:
+def request_of(body: str, drop_bucket: str) -> Request:
     """What a message asks for: our own request, or S3's event. Raises ValueError or KeyError for anything else."""
     message: Any = json.loads(body)
     if "request" in message:
@@ -114,7 +116,7 @@ def request_of(body: str) -> Request:
         etag=str(found.get("etag", "")).strip('"'),
         size=int(found.get("size", 0)),
         removal=message["detail-type"] == "Object Deleted",
-        interactive=naming.is_upload(found["key"]),
+        interactive=detail["bucket"]["name"] == drop_bucket and naming.is_upload(found["key"]),
     )
 
 

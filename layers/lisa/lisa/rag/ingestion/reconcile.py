@@ -20,7 +20,7 @@ from lisa.rag.ingestion.items import Item, Outcome, Work
 
 # Milliseconds. An Express execution ends within five minutes, and a retry waits for a minute at most.
 LOST_AFTER = 8 * 60_000
-# Events of uploads may wait behind many others in the queue.
+# An upload's event has a queue of its own, but may wait behind others' uploads there.
 EVENT_LOST_AFTER = 60 * 60_000
 # A slot whose execution is not to be seen: it may be about to start.
 SLOT_LOST_AFTER = 5 * 60_000
@@ -100,7 +100,7 @@ class ReconcileDocuments:
                     Request(
                         document_id=state.document_id,
                         removal=state.kind is Kind.REMOVED,
-                        interactive=naming.is_upload(state.key),
+                        interactive=state.bucket == self._uploads.bucket and naming.is_upload(state.key),
                     )
                 ]
             )

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import Any
 
-from lisa.errors import LisaError, NotFound, Unavailable
+from lisa.errors import Conflict, LisaError, NotFound, Unavailable
 from lisa.rag.access import visibility
 from lisa.rag.documents.stores import Stores
 from lisa.rag.ingestion.documents import Known, document_of, stored
@@ -52,7 +52,8 @@ class StoreDocuments:
             return work
         known = Known.read(self._stores, open_items)
         places = Places(self._repositories, self._drop_bucket)
-        writers = self._writers(open_items, places)
+        # A long file is read as it is used: there is no room for all of its chunks.
+        writers = 1 if work.long else self._writers(open_items, places)
         chunks = self._embedded(work.work, at_once=writers > 1)
         with ThreadPoolExecutor(writers) as threads:
             return work.with_items(
@@ -63,16 +64,14 @@ class StoreDocuments:
             )
 
     def _writers(self, items: Sequence[Item], places: Places) -> int:
-        """How many documents are written at once."""
-        if len(items) == 1:
-            return 1
-        writers = 1
+        """How many documents are written at once: as many as each of their stores wants."""
+        writers = len(items)
         for repository_id in {each.repository_id for each in items}:
             repository = places.repository(repository_id)
             try:
-                writers = max(writers, self._open_store(repository).writers if repository else 1)
+                writers = min(writers, self._open_store(repository).writers if repository else 1)
             except LisaError:
-                continue  # told of each document that it concerns
+                return 1  # which is told of each document that it concerns
         return writers
 
     def _embedded(self, work: str, *, at_once: bool) -> Embedded:
@@ -154,8 +153,12 @@ class StoreDocuments:
             now = Places(self._repositories, self._drop_bucket)
             repository = now.repository(index.repository_id)
             collection = now.collection(index.repository_id, index.collection_id)
-            if repository is None or collection is None or collection.status in _GOING:
+            if repository is None or collection is None:
                 return False
+            if collection.status in _GOING:
+                raise Conflict(
+                    f"The collection {collection.name} is {collection.status} and takes no documents."
+                ) from None
             wanted = [each.number for each in self._reindexes.generations(collection)]
             if index.generation not in wanted:
                 return False

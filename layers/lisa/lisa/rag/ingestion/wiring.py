@@ -70,7 +70,9 @@ def forgetter(settings: Settings) -> Forgetter:
 
 
 def dispatcher(settings: Settings) -> DispatchDocuments:
-    return DispatchDocuments(executions(settings), queue(settings), slots(settings))
+    return DispatchDocuments(
+        executions(settings), queue(settings), slots(settings), drop_bucket=settings.documents_bucket
+    )
 
 
 def check(settings: Settings) -> CheckDocuments:

@@ -144,7 +144,7 @@ class EmptyRepository:
         return {
             "outcome": "empty" if not left and self._forget_jobs(wish.repository_id) else "pending",
             "asked": asked + 1,
-            "wait": 1 if asked < 30 else 10,
+            "wait": 1 if not left or asked < 30 else 10,
         }
 
 

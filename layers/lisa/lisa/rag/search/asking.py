@@ -40,7 +40,7 @@ class SearchQuery(_Part):
     rerank_model: str = Field(default="", description="A registered model that orders the best anew")
     group_by: Literal["", "document"] = Field(
         default="",
-        description="`document`: of each document the best piece only, so that topK counts documents",
+        description="`document`: of each document the best piece only, among the 100 best of each arm",
     )
     shown: int = Field(default=20, ge=1, le=200, description="How many candidates the inspector shows")
 

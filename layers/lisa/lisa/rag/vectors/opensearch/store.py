@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from threading import Lock
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -35,16 +36,22 @@ class OpenSearchStore:
 
     def __init__(self, address: Address) -> None:
         self.address = address
+        self._connected: OpenSearch | None = None
+        self._connecting = Lock()
 
-    @cached_property
+    @property
     def client(self) -> OpenSearch:
-        return calls.connect(self.address)
+        with self._connecting:  # one for all threads
+            if self._connected is None:
+                self._connected = calls.connect(self.address)
+            return self._connected
 
     def close(self) -> None:
         """Ends the connections; the store goes on working and makes new ones."""
-        if "client" in self.__dict__:
-            self.client.close()
-            del self.client
+        with self._connecting:
+            connected, self._connected = self._connected, None
+        if connected is not None:
+            connected.close()
 
     def create(self, index: Index, visibility: Visibility) -> None:
         name = name_of(self.address, index)
