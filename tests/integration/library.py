@@ -39,6 +39,24 @@ class Library:
         )
         return key
 
+    def at_rest(self) -> None:
+        """Waits until nothing changes the repository."""
+        place = f"/api/repository/{self.id}"
+        eventually(
+            "the repository at rest",
+            lambda: self.cloud.call("GET", place).body["status"].endswith("_COMPLETE"),
+            within=60,
+        )
+
+    def bring_in(self, bucket: str, **how: str) -> str:
+        """A pipeline from `in/` of a bucket, in the place of any other; the name that its documents' ids hold."""
+        pipeline = {"s3Bucket": bucket, "s3Prefix": "in/", "collectionId": MODEL, "autoRemove": True, **how}
+        self.at_rest()
+        changed = self.cloud.call("PUT", f"/api/repository/{self.id}", body={"pipelines": [pipeline]})
+        assert changed.status == 200, changed.body
+        (found,) = changed.body["pipelines"]
+        return f"{self.id}/{found['pipelineId']}"
+
     def document(self, key: str, pipeline: str = "", bucket: str = "") -> Any:
         found = self.dynamodb.get_item(
             TableName=self.table,

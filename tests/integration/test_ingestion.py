@@ -86,18 +86,8 @@ def test_another_buckets_files_come_by_its_events(library: Library) -> None:
     library.s3.put_bucket_notification_configuration(
         Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}}
     )
-    pipeline = {
-        "s3Bucket": bucket,
-        "s3Prefix": "in/",
-        "trigger": "event",
-        "collectionId": MODEL,
-        "autoRemove": True,
-    }
-    changed = library.cloud.call("PUT", f"/api/repository/{library.id}", body={"pipelines": [pipeline]})
-    assert changed.status == 200, changed.body
-    (made,) = changed.body["pipelines"]
+    name = library.bring_in(bucket, trigger="event")
     key = library.put("in/report.txt", "What came by the pipeline.", bucket=bucket)
-    name = f"{library.id}/{made['pipelineId']}"
     eventually("the document", lambda: library.document(key, name, bucket), within=120)
     library.s3.delete_object(Bucket=bucket, Key=key)
     eventually("the removal", lambda: library.document(key, name, bucket) is None, within=120)

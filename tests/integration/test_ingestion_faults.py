@@ -77,24 +77,8 @@ def test_a_collection_is_searched_while_it_is_indexed_anew(library: Library) -> 
 def test_a_schedule_is_made_and_runs(library: Library) -> None:
     bucket = f"lisa-pipeline-s-{library.id}"
     library.s3.create_bucket(Bucket=bucket)  # tells of nothing: it is looked through
-    pipeline = {
-        "s3Bucket": bucket,
-        "s3Prefix": "in/",
-        "trigger": "schedule",
-        "schedule": "rate(1 minute)",
-        "collectionId": MODEL,
-        "autoRemove": True,
-    }
-    changed = library.cloud.call("PUT", f"/api/repository/{library.id}", body={"pipelines": [pipeline]})
-    assert changed.status == 200, changed.body
-    (made_now,) = changed.body["pipelines"]
-    name = f"{library.id}/{made_now['pipelineId']}"
-    repository = f"/api/repository/{library.id}"
-    eventually(
-        "the repository at rest",
-        lambda: library.cloud.call("GET", repository).body["status"].endswith("_COMPLETE"),
-        within=60,
-    )
+    name = library.bring_in(bucket, trigger="schedule", schedule="rate(1 minute)")
+    library.at_rest()
     # It was looked through when the pipeline was made; what comes now is the schedule's to find.
     first = library.put("in/first.txt", "Found by a look.", bucket=bucket)
     eventually("the document", lambda: library.document(first, name, bucket), within=180)

@@ -78,7 +78,7 @@ INVOKERS: dict[str, set[str]] = {
     "CollectionForget": {"workflow CollectionDelete"},
     "CollectionIndex": {"workflow CollectionCreate", "workflow CollectionDelete"},
     "RepositoryRecord": REPOSITORY_WORKFLOWS,
-    # The queue takes S3's events by two rules, and what our own roles ask for.
+    # Two queues take S3's events by three rules, and what our own roles ask for.
     "DocumentDispatch": {
         "AWS::Lambda::EventSourceMapping DocumentDispatchSource",
         "AWS::Lambda::EventSourceMapping InteractiveDispatchSource",

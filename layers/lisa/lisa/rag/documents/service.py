@@ -271,7 +271,7 @@ class DocumentService:
             raise Conflict("The document is being changed: try again in a moment.")
         if kept is not None:
             self._documents.note_fields(repository_id, kept.document.collection_id, attributes)
-            self._queue.ask([Request(document_id=document_id, retag=True, interactive=True)])
+            self._ask(document_id, retag=True)
 
     def redrive(self, principal: Principal, repository_id: str, job_id: str) -> Job:
         """Tries a failed job again. Raises Conflict when it has not failed, or a newer version made it pointless."""
@@ -302,9 +302,7 @@ class DocumentService:
         ]
         if not dynamo.transact(self._client, writes):
             raise Conflict("The file has changed since; its newest version has a job of its own.")
-        self._queue.ask(
-            [Request(document_id=job.document_id, removal=job.type is JobType.DELETION, interactive=True)]
-        )
+        self._ask(job.document_id, removal=job.type is JobType.DELETION)
         return again
 
     def _drop(self, repository: Repository, collection: Collection, upload: Upload, wishes: Wishes) -> Job:
@@ -364,9 +362,13 @@ class DocumentService:
                 self._client,
                 [self._objects.open_again(state, now=now, **removal), self._jobs.putting(job)],
             ):
-                self._queue.ask([Request(document_id=document.id, removal=True, interactive=True)])
+                self._ask(document.id, removal=True)
                 return job
         raise Conflict(f"The document {document.name} is being changed: try again in a moment.")
+
+    def _ask(self, document_id: str, *, retag: bool = False, removal: bool = False) -> None:
+        """A person waits for whatever is asked for here."""
+        self._queue.ask([Request(document_id=document_id, retag=retag, removal=removal, interactive=True)])
 
     def _find(self, principal: Principal, repository_id: str, document_id: str) -> Document:
         """A document, or what is known of one that is on its way or has failed. Raises NotFound as `get` does."""

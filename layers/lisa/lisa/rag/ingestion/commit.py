@@ -253,17 +253,11 @@ class CommitDocuments:
         for version, plan in zip(versions, plans, strict=True):
             item = version.worst
             if item.action is Action.RETAG and item.outcome is Outcome.RETRY:
-                request = Request(document_id=item.document_id, retag=True, interactive=item.interactive)
-                requests.append((request, LONGEST_DELAY))
+                requests.append((_once_more(item, retag=True), LONGEST_DELAY))
             if plan.again:
                 force = item.outcome is Outcome.FORCE
-                request = Request(
-                    document_id=item.document_id,
-                    removal=item.action is Action.REMOVE,
-                    force=force,
-                    interactive=item.interactive,
-                )
-                requests.append((request, 0 if force else delay_after(self._attempts(item))))
+                delay = 0 if force else delay_after(self._attempts(item))
+                requests.append((_once_more(item, force=force), delay))
             if plan.document is not None:
                 self._stores.documents.note_fields(
                     item.repository_id, item.collection_id, plan.document.attributes
@@ -280,15 +274,8 @@ class CommitDocuments:
         return state.attempts if state else 1
 
     def _ask_again(self, item: Item, *, delay: int) -> None:
-        removal = item.action is Action.REMOVE
         generation = item.generation if item.action is Action.FEED else 0
-        request = Request(
-            document_id=item.document_id,
-            removal=removal,
-            generation=generation,
-            interactive=item.interactive,
-        )
-        self._queue.ask([request], delay=delay)
+        self._queue.ask([_once_more(item, generation=generation)], delay=delay)
 
     def _end_job(self, job: Job | None, *, reason: str = "", chunks: int = 0) -> Job | None:
         ended = _ended(job, failed=False, reason=reason, code="", now=self._now())
@@ -299,6 +286,12 @@ class CommitDocuments:
 
     def _now(self) -> int:
         return int(self._clock() * 1000)
+
+
+def _once_more(item: Item, **wanted: Any) -> Request:
+    """Whoever waited for the item waits for its next try, too."""
+    removal = item.action is Action.REMOVE
+    return Request(document_id=item.document_id, removal=removal, interactive=item.interactive, **wanted)
 
 
 def _missing(version: _Version, collection: Collection | None) -> list[Request]:
